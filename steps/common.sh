@@ -1,0 +1,136 @@
+# Sourced by every step: where things are, how messages look, how a step ends.
+#
+# Exit statuses, all below 128 so that git bisect run takes them:
+#   0 pass   1 a test failed   3 panic, oops, WARN or sanitizer report   124 time-out
+#   125 cannot be judged: does not apply, does not build, or something that it needs is missing
+
+set -u -o pipefail
+export LC_ALL=C.UTF-8
+# A git hook or an alias that calls us must not point our git at its own repository.
+unset "${!GIT_@}" CDPATH
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+step=${0##*/}
+TREE=${TREE:-6.12}
+LINUX=${LINUX:-}
+V=${V:-}
+build=$top/build
+jobs=$(nproc)
+
+say()  { printf '%s\n' "$*"; }
+step() { printf '== %s\n' "$*"; }
+warn() { printf '%s: %s\n' "$step" "$*" >&2; }
+
+# die STATUS MESSAGE...
+die()
+{
+	local status=$1
+	shift
+	printf '%s: %s\n' "$step" "$*" >&2
+	exit "$status"
+}
+
+# again prints how to run just this step once more, with the variables that matter.
+again()
+{
+	local v out=
+	for v in TREE ARCH LINUX; do
+		[ -n "${!v:-}" ] && out+="$v=${!v} "
+	done
+	printf '%ssteps/%s' "$out" "$step"
+}
+
+# Dollars of the tree file are not expanded: it is data.
+tree_get() { sed -n "s/^$1[[:space:]]*=[[:space:]]*//p" "$top/trees/$TREE"; }
+
+case $TREE in
+*[!0-9A-Za-z.-]* | .*) die 125 "TREE=$TREE: unknown. Known: $(cd "$top/trees" && echo *)" ;;
+esac
+[ -f "$top/trees/$TREE" ] || die 125 "TREE=$TREE: unknown. Known: $(cd "$top/trees" && echo *)"
+
+# Everything about one tree is in one folder; a user's own tree gets its own, named after its path.
+work=$build/$TREE
+if [ -n "$LINUX" ]; then
+	[ -d "$LINUX" ] || die 125 "LINUX=$LINUX: no such directory"
+	LINUX=$(cd "$LINUX" && pwd -P)
+	work+=-${LINUX##*/}-$(printf %s "$LINUX" | cksum | cut -d' ' -f1)
+fi
+linux=$work/linux
+export TREE LINUX work linux top
+
+# logged LOG WHAT COMMAND...: runs COMMAND with all it prints in LOG, shows that it is alive, returns its status.
+# On failure: the last 30 lines, where the whole log is and how to run it again.
+logged()
+{
+	local log=$1 what=$2 pid status start=$SECONDS
+	shift 2
+	mkdir -p "${log%/*}"
+	if [ -n "$V" ]; then
+		printf '+' && printf ' %q' "$@" && echo
+		"$@" </dev/null 2>&1 | tee "$log"
+		status=$?
+	else
+		"$@" </dev/null >"$log" 2>&1 &
+		pid=$!
+		beat "$what" "$log" "$pid" &
+		local beater=$!
+		wait "$pid"
+		status=$?
+		kill "$beater" 2>/dev/null
+		wait "$beater" 2>/dev/null
+		[ -t 1 ] && printf '\r\033[K'
+	fi
+	if [ "$status" -eq 0 ]; then
+		say "   $what: $((SECONDS - start)) s"
+	else
+		report "$what: failed (status $status)" "$log"
+	fi
+	return "$status"
+}
+
+# On a terminal one line that changes; in a log one line each half minute.
+beat()
+{
+	local what=$1 log=$2 pid=$3 start=$SECONDS
+	while kill -0 "$pid" 2>/dev/null; do
+		if [ -t 1 ]; then
+			printf '\r\033[K   %s: %d s, %d lines' "$what" $((SECONDS - start)) "$(wc -l <"$log")"
+			sleep 1 >/dev/null 2>&1
+		else
+			sleep 30 >/dev/null 2>&1 # must not hold our reader's pipe open
+			say "   $what: $((SECONDS - start)) s so far"
+		fi
+	done
+}
+
+# report WHAT LOG: the form of every failure.
+report()
+{
+	{
+		say "$1"
+		say "--- last lines of the log"
+		tail -n 30 "$2" | tr -d '\r'
+		say "--- whole log: ${2#"$top"/}"
+		say "--- again:     $(again)"
+	} >&2
+}
+
+# free_space FOLDER GB WHAT
+free_space()
+{
+	local have
+	mkdir -p "$1" || die 125 "$1: cannot be made"
+	have=$(df -Pk "$1" | awk 'NR == 2 { print int($4 / 1048576) }')
+	[ "$have" -ge "$2" ] ||
+		die 125 "no disk space: $3 needs $2 GB under ${1#"$top"/}, $have GB are free"
+}
+
+# Two runs in one work tree would each build half of the other's edit.
+lock()
+{
+	[ -z "${LOCKED:-}" ] || return 0
+	mkdir -p "$work" || die 125 "$work: cannot be made"
+	exec 9>"$work/lock"
+	flock -n 9 || { say "   waiting for another run in ${work#"$top"/}"; flock 9; }
+	export LOCKED=1
+}

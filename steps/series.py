@@ -1,0 +1,541 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""series/ <-> commits on a base <-> patches/
+
+  series.py patches   write patches/TREE/ from series/
+  series.py tree      bring the work tree to base + series
+  series.py series    take the work tree's commits back into series/
+  series.py state     say in a word how the work tree stands to series/: same, behind or edited
+
+A file of series/ is one commit in mail format. Below its '---' stand 'Adds: PATH' lines, one for each new file, which
+is taken whole from PATH in this repository, and then the hunks to files that Linux already has. They carry no index
+lines, so that they do not change with the base.
+
+All commits are made in a scratch repository that borrows the base's objects: until everything is proven to apply,
+nothing is written to the work tree, nor to a user's own tree.
+"""
+import email.header
+import email.utils
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+TOP = os.environ['top']
+TREE = os.environ['TREE']
+LINUX = os.environ['LINUX']
+WORK = os.environ['work']
+WORKTREE = os.environ['linux']
+SERIES = os.path.join(TOP, 'series')
+BRANCH = 'pkvm-dma/' + TREE
+# The tree that series/ itself is written for; others override a file where their hunks must differ.
+FIRST_TREE = '6.12'
+
+# What the user's own git configuration says must not change a byte of what we write.
+ENV = {k: v for k, v in os.environ.items() if not k.startswith('GIT_')}
+ENV.update(GIT_CONFIG_NOSYSTEM='1', GIT_CONFIG_GLOBAL='/dev/null', LC_ALL='C.UTF-8', TZ='UTC')
+
+
+class Failure(Exception):
+    pass
+
+
+def git(*args, repo=None, env=None, data=None, check=True, cwd=None, user_config=False):
+    full = dict(os.environ if user_config else ENV)
+    full.update(env or {})
+    cmd = ['git'] + (['--git-dir=' + repo] if repo else []) + list(args)
+    if os.environ.get('V'):
+        print('+ ' + ' '.join(cmd), file=sys.stderr)
+    if isinstance(data, str):
+        data = data.encode()
+    run = subprocess.run(cmd, env=full, cwd=cwd, input=data if data is not None else b'',
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if check and run.returncode:
+        raise Failure('%s: %s' % (' '.join(cmd), run.stderr.decode(errors='replace').strip()))
+    run.text = run.stdout.decode('utf-8', 'replace')
+    return run
+
+
+def out(*args, **kw):
+    return git(*args, **kw).text.rstrip('\n')
+
+
+def read(path):
+    with open(path, encoding='utf-8', newline='') as f:
+        return f.read()
+
+
+def write(path, text):
+    """Leaves a file that already says so untouched, so that its time of change means something."""
+    data = text.encode() if isinstance(text, str) else text
+    if os.path.isfile(path) and not os.path.islink(path):
+        with open(path, 'rb') as f:
+            if f.read() == data:
+                return False
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path + '.new', 'wb') as f:
+        f.write(data)
+    os.replace(path + '.new', path)
+    return True
+
+
+def rel(path):
+    return os.path.relpath(path, TOP)
+
+
+def tree_file(key):
+    m = re.search(r'^%s\s*=\s*(.*)$' % key, read(os.path.join(TOP, 'trees', TREE)), re.M)
+    return m.group(1).split() if m else []
+
+
+# --- a file of series/ -----------------------------------------------------------------------------------------
+
+class Patch:
+    """One commit: author, date (git's raw form, '1700000000 +0100'), message, adds (paths), hunks (text)."""
+
+    def text(self):
+        subject, _, body = self.message.partition('\n')
+        seconds, zone = self.date.split()
+        head = ('From %s Mon Sep 17 00:00:00 2001\nFrom: %s\nDate: %s\nSubject: [PATCH] %s\n'
+                % ('0' * 40, self.author, rfc2822(int(seconds), zone), subject))
+        return '%s\n%s\n---\n%s%s%s' % (
+            head, body.strip('\n'), ''.join('Adds: %s\n' % p for p in self.adds),
+            '\n' if self.hunks else '', self.hunks)
+
+    @classmethod
+    def parse(cls, path):
+        self, name = cls(), rel(path)
+        head, blank, rest = read(path).partition('\n\n')
+        message, dashes, diff = ('\n' + rest).partition('\n---\n')
+        if not blank or not dashes:
+            raise Failure("%s: not in mail format: headers, an empty line, the message, '---', hunks" % name)
+        fields = {}
+        for line in re.sub(r'\n[ \t]+', ' ', head).splitlines():
+            key, colon, value = line.partition(': ')
+            if colon:
+                fields[key.lower()] = value.strip()
+        for key in ('from', 'date', 'subject'):
+            if not fields.get(key):
+                raise Failure("%s: no '%s:' line" % (name, key.capitalize()))
+        self.author = str(email.header.make_header(email.header.decode_header(fields['from'])))
+        if not re.fullmatch(r'[^<>]+ <[^<>@ ]+@[^<>@ ]+>', self.author):
+            raise Failure("%s: From: is not 'Name <address>'" % name)
+        when = email.utils.parsedate_tz(fields['date'])
+        if not when:
+            raise Failure('%s: Date: is not a date' % name)
+        offset = when[9] or 0
+        self.date = '%d %s%02d%02d' % (email.utils.mktime_tz(when), '-' if offset < 0 else '+',
+                                       abs(offset) // 3600, abs(offset) // 60 % 60)
+        subject = re.sub(r'^\[[^]]*\]\s*', '', fields['subject'])
+        self.message = (subject + '\n\n' + message.strip('\n')).strip('\n') + '\n'
+        start = re.search(r'^diff --git ', diff, re.M)
+        self.hunks = diff[start.start():] if start else ''
+        self.adds = re.findall(r'^Adds: (\S+)$', diff[:start.start()] if start else diff, re.M)
+        if not self.adds and not self.hunks:
+            raise Failure('%s: changes nothing' % name)
+        if re.search(r'^new file mode', self.hunks, re.M):
+            raise Failure("%s: adds a file by hunks; new files stand whole in this repository: 'Adds: PATH'" % name)
+        return self
+
+
+def rfc2822(seconds, zone):
+    offset = (int(zone[1:3]) * 60 + int(zone[3:])) * 60 * (-1 if zone[0] == '-' else 1)
+    t = time.gmtime(seconds + offset)
+    return '%s, %d %s %d %02d:%02d:%02d %s' % (
+        'Mon Tue Wed Thu Fri Sat Sun'.split()[t.tm_wday], t.tm_mday,
+        'Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec'.split()[t.tm_mon - 1], t.tm_year,
+        t.tm_hour, t.tm_min, t.tm_sec, zone)
+
+
+def series_files():
+    """{name: path} of the commits that this tree takes, in order."""
+    def folder(path):
+        if not os.path.isdir(path):
+            return {}
+        return {n: os.path.join(path, n) for n in sorted(os.listdir(path)) if re.fullmatch(r'\d{4}-.+\.patch', n)}
+    names = folder(SERIES)
+    taken = tree_file('commits') or ['all']
+    if taken != ['all']:
+        unknown = [t for t in taken if t + '.patch' not in names]
+        if unknown:
+            raise Failure('trees/%s: no series/%s.patch' % (TREE, unknown[0]))
+        names = {n: p for n, p in names.items() if n[:-6] in taken}
+    for name, path in folder(os.path.join(SERIES, TREE)).items():
+        if name not in names:
+            raise Failure('%s: overrides nothing, there is no series/%s' % (rel(path), name))
+        names[name] = path
+    return names
+
+
+# --- scratch: where commits are made and proven ----------------------------------------------------------------
+
+class Scratch:
+    def __init__(self):
+        base = dict(line.split('=', 1) for line in read(os.path.join(WORK, 'base')).splitlines())
+        self.borrowed, self.base, self.base_name = base['repo'], base['commit'], base['name']
+        self.repo = os.path.join(WORK, 'scratch.git')
+        shutil.rmtree(self.repo, ignore_errors=True)
+        fmt = out('rev-parse', '--show-object-format', repo=self.borrowed)
+        git('init', '-q', '--bare', '--template=', '--object-format=' + fmt, self.repo)
+        write(os.path.join(self.repo, 'objects/info/alternates'), os.path.join(self.borrowed, 'objects') + '\n')
+        if os.path.exists(os.path.join(self.borrowed, 'shallow')):
+            shutil.copy(os.path.join(self.borrowed, 'shallow'), self.repo)
+        # The kernel's own .gitattributes is not read in a bare repository, by some versions of git.
+        write(os.path.join(self.repo, 'info/attributes'), '*.[ch] diff=cpp\n*.py diff=python\n')
+        self.index = {'GIT_INDEX_FILE': os.path.join(self.repo, 'index')}
+        git('cat-file', '-e', self.base + '^{tree}', repo=self.repo)
+
+    def git(self, *args, **kw):
+        return git(*args, repo=self.repo, env=dict(self.index, **kw.pop('env', {})), **kw)
+
+    def out(self, *args, **kw):
+        return self.git(*args, **kw).text.rstrip('\n')
+
+    def build(self, files):
+        """Commits the files of series/ on the base and returns [(name, Patch, commit)]."""
+        self.git('read-tree', self.base)
+        parent, commits = self.base, []
+        for name, path in files.items():
+            patch = Patch.parse(path)
+            if patch.hunks:
+                run = self.git('apply', '--cached', '--whitespace=error-all', '-', data=patch.hunks, check=False)
+                if run.returncode:
+                    raise Failure('%s does not apply to %s:\n%s' % (rel(path), self.base_name, complaint(run)))
+            for add in patch.adds:
+                self.add(add, rel(path))
+            author, address = re.fullmatch(r'(.+) <(.+)>', patch.author).groups()
+            who = {}
+            for role in 'AUTHOR', 'COMMITTER':
+                who.update({'GIT_%s_NAME' % role: author, 'GIT_%s_EMAIL' % role: address,
+                            'GIT_%s_DATE' % role: patch.date})
+            tree = self.out('write-tree')
+            parent = self.out('commit-tree', '-p', parent, tree, data=patch.message, env=who)
+            commits.append((name, patch, parent))
+        return commits
+
+    def add(self, path, name):
+        source = os.path.join(TOP, path)
+        if not os.path.isfile(source) or os.path.islink(source):
+            raise Failure('%s: Adds: %s, which is no file of this repository' % (name, path))
+        if self.out('ls-files', '--', ':(literal)' + path):
+            raise Failure('%s: Adds: %s, which is already there; a change to it needs hunks' % (name, path))
+        blob = self.out('hash-object', '-w', '--no-filters', '--', source)
+        mode = '100755' if os.access(source, os.X_OK) else '100644'
+        self.git('update-index', '--add', '--cacheinfo', '%s,%s,%s' % (mode, blob, path))
+
+    def format(self, commits):
+        """{file name: text} of the mail patches that git am takes."""
+        texts = {}
+        for n, (name, patch, commit) in enumerate(commits, 1):
+            text = self.git('-c', 'diff.algorithm=histogram', 'format-patch', '--stdout', '--zero-commit',
+                            '--no-signature', '--full-index', '--no-renames', '--no-numbered', '--encode-email-headers',
+                            '--subject-prefix=PATCH %d/%d' % (n, len(commits)) if len(commits) > 1 else
+                            '--subject-prefix=PATCH', '-1', commit).stdout
+            texts['%04d-%s' % (n, name[5:])] = text
+        return texts
+
+    def prove_am(self, texts, tip):
+        """What git am makes of the patches, as the user will run it, is what was committed; whitespace is an error."""
+        paths = self.out('diff', '--name-only', '--no-renames', self.base, tip).splitlines()
+        work = os.path.join(WORK, 'am')
+        shutil.rmtree(work, ignore_errors=True)
+        os.makedirs(work)
+        mails = []
+        for name, text in texts.items():
+            mails.append(os.path.join(work + '.mail', name))
+            write(mails[-1], text)
+        env = {'GIT_WORK_TREE': work, 'GIT_INDEX_FILE': os.path.join(self.repo, 'am.index'),
+               'GIT_COMMITTER_NAME': 'am', 'GIT_COMMITTER_EMAIL': 'am@localhost'}
+        # Only the files that the series touches: a whole checkout would take a minute.
+        sparse = ['-c', 'core.sparseCheckout=true']
+        write(os.path.join(self.repo, 'info/sparse-checkout'), ''.join('/%s\n' % p for p in paths) or '/none\n')
+        try:
+            self.git('update-ref', 'refs/heads/am', self.base)
+            self.git('symbolic-ref', 'HEAD', 'refs/heads/am')
+            self.git(*sparse, 'read-tree', '-m', '-u', self.base, env=env, cwd=work)
+            run = self.git(*sparse, '-c', 'core.bare=false', 'am', '-q', '--whitespace=error-all', *mails,
+                           env=env, cwd=work, check=False)
+            if run.returncode:
+                raise Failure('git am of the patches fails on %s:\n%s' % (self.base_name, complaint(run)))
+            if self.log('refs/heads/am') != self.log(tip):
+                raise Failure('git am makes other commits of the patches than series/ says: a message that holds '
+                              "'---' or a diff?")
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+            shutil.rmtree(work + '.mail', ignore_errors=True)
+
+    def log(self, tip):
+        return commit_list(self.base, tip, self.repo)
+
+
+def complaint(run):
+    lines = (run.stderr.decode(errors='replace') + run.text).splitlines()
+    return '\n'.join('  ' + line for line in lines if not line.startswith('hint: '))
+
+
+def commit_list(base, tip, repo):
+    """What a commit says, apart from who committed it when."""
+    return out('log', '--reverse', '--format=%T%x00%an <%ae>%x00%ad%x00%B%x01', '--date=raw',
+               '%s..%s' % (base, tip), repo=repo)
+
+
+def build():
+    scratch = Scratch()
+    files = series_files()
+    commits = scratch.build(files)
+    tip = commits[-1][2] if commits else scratch.base
+    texts = scratch.format(commits)
+    scratch.prove_am(texts, tip)
+    return scratch, commits, tip, texts
+
+
+# --- patches ---------------------------------------------------------------------------------------------------
+
+def cover_letter(scratch, commits, tip):
+    text = read(os.path.join(SERIES, 'cover-letter.txt'))
+    fill = {
+        '@COUNT@': str(len(commits)),
+        '@BASE@': scratch.base_name,
+        '@SHORTLOG@': scratch.out('shortlog', '-w72,2,4', '%s..%s' % (scratch.base, tip)),
+        '@DIFFSTAT@': scratch.out('diff', '--no-renames', '--stat=72', '--summary', scratch.base, tip),
+    }
+    for mark, value in fill.items():
+        text = text.replace(mark, value)
+    return '\n'.join(line.rstrip() for line in text.splitlines()) + '\n'
+
+
+def patches(folder=None):
+    folder = folder or os.path.join(TOP, 'patches', TREE)
+    scratch, commits, tip, texts = build()
+    if os.path.exists(os.path.join(SERIES, 'cover-letter.txt')):
+        texts['cover-letter.txt'] = cover_letter(scratch, commits, tip)
+    os.makedirs(folder, exist_ok=True)
+    changed = [n for n, text in texts.items() if write(os.path.join(folder, n), text)]
+    stale = [n for n in sorted(os.listdir(folder)) if n.endswith('.patch') and n not in texts]
+    for name in stale:
+        os.remove(os.path.join(folder, name))
+    print('   %s: %d patches, %d files written, %d removed; git am takes them on %s' %
+          (rel(folder), len(commits), len(changed), len(stale), scratch.base_name))
+
+
+# --- tree ------------------------------------------------------------------------------------------------------
+
+def inputs_key(base):
+    """What the work tree is made from, as one hash."""
+    key = hashlib.sha256(base.encode())
+    files = series_files()
+    for name, path in files.items():
+        text = read(path)
+        key.update(('\0%s\0%s' % (name, text)).encode())
+        for add in re.findall(r'^Adds: (\S+)$', text, re.M):
+            source = os.path.join(TOP, add)
+            if os.path.isfile(source):
+                with open(source, 'rb') as f:
+                    key.update(b'\0%d\0' % os.access(source, os.X_OK) + f.read())
+    with open(__file__, 'rb') as f:
+        key.update(f.read())
+    return key.hexdigest()
+
+
+def stamp(name, value=None):
+    path = os.path.join(WORK, 'tree.' + name)
+    if value is not None:
+        write(path, value + '\n')
+    return read(path).strip() if os.path.exists(path) else ''
+
+
+def wt(*args, **kw):
+    """git in the work tree, with the configuration of who works there."""
+    return git(*args, cwd=WORKTREE, user_config=True, **kw)
+
+
+def edits():
+    """What the work tree holds that series/ does not know of, as lines for people."""
+    if not os.path.exists(os.path.join(WORKTREE, '.git')):
+        return []
+    lines = []
+    if os.path.exists(wt('rev-parse', '--path-format=absolute', '--git-path', 'rebase-merge').text.strip()) or \
+       os.path.exists(wt('rev-parse', '--path-format=absolute', '--git-path', 'rebase-apply').text.strip()):
+        lines.append('a rebase or an am that is not finished')
+    # Untracked files are left alone by a change of commit; git itself refuses to write over one.
+    lines += [s for s in wt('status', '--porcelain', '--untracked-files=no').text.splitlines()]
+    head = wt('rev-parse', 'HEAD').text.strip()
+    made = stamp('tip')
+    if made and head != made:
+        lines += wt('log', '--oneline', made + '..HEAD').text.splitlines() or ['the branch was set back']
+    return lines
+
+
+def tree():
+    base = dict(line.split('=', 1) for line in read(os.path.join(WORK, 'base')).splitlines())
+    lines = edits()
+    force = os.environ.get('FORCE')
+    if lines and not force:
+        raise Failure("the work tree %s has what series/ does not have:\n%s\n"
+                      "'make series' takes commits back; FORCE=1 drops them" %
+                      (rel(WORKTREE), '\n'.join('  ' + s for s in lines[:10])))
+    key = inputs_key(base['commit'])
+    if not lines and stamp('key') == key and stamp('tip') and os.path.isdir(WORKTREE):
+        print('   %s stands at the series already' % rel(WORKTREE))
+        return
+    scratch, commits, tip, texts = build()
+    made = place(scratch, tip, force)
+    stamp('key', key)
+    stamp('tip', tip)
+    stamp('base', scratch.base)
+    print('   %s: %s and %d commits, %s' % (rel(WORKTREE), scratch.base_name, len(commits), made))
+
+
+def place(scratch, tip, force):
+    """The work tree goes to the new tip and only the files that differ are written, so that builds stay incremental."""
+    branch = 'refs/heads/' + BRANCH
+    if not os.path.exists(os.path.join(WORKTREE, '.git')):
+        # Only with LINUX=: a linked work tree of the user's repository, on a branch of ours.
+        there = git('rev-parse', '-q', '--verify', branch, repo=scratch.borrowed, check=False).text.strip()
+        if there and there != stamp('tip') and not force:
+            raise Failure('%s: has a branch %s that is not ours; rename it, or FORCE=1 writes over it' %
+                          (LINUX, BRANCH))
+        git('worktree', 'prune', repo=scratch.borrowed)
+        git('fetch', '-q', '--no-tags', '--no-write-fetch-head', scratch.repo, tip, repo=scratch.borrowed)
+        git('worktree', 'add', '-q', '--force', '-B', BRANCH, WORKTREE, tip, repo=scratch.borrowed)
+        return 'checked out on branch ' + BRANCH
+    wt('fetch', '-q', '--no-tags', '--no-write-fetch-head', scratch.repo, tip)
+    if force and wt('status', '--porcelain', '--untracked-files=no').text:
+        wt('reset', '-q', '--hard')
+    old = wt('rev-parse', 'HEAD').text.strip()
+    changed = len(wt('diff', '--name-only', '--no-renames', old, tip).text.splitlines())
+    on = wt('symbolic-ref', '-q', 'HEAD', check=False).text.strip()
+    if on != branch:
+        wt('update-ref', branch, old)
+        wt('symbolic-ref', 'HEAD', branch)
+    wt('reset', '-q', '--keep', tip)
+    return '%d files changed' % changed
+
+
+# --- series ----------------------------------------------------------------------------------------------------
+
+def take_back():
+    base = stamp('base')
+    if not base or not os.path.exists(os.path.join(WORKTREE, '.git')):
+        raise Failure("no work tree yet: 'make tree' makes it")
+    dirty = wt('status', '--porcelain', '--untracked-files=normal').text.splitlines()
+    if dirty:
+        raise Failure('%s has changes that are not committed; a commit of the series is taken from a commit:\n%s' %
+                      (rel(WORKTREE), '\n'.join('  ' + s for s in dirty[:10])))
+    if wt('merge-base', '--is-ancestor', base, 'HEAD', check=False).returncode:
+        raise Failure('%s: HEAD does not descend from the base %.12s' % (rel(WORKTREE), base))
+    if wt('rev-list', '--merges', base + '..HEAD').text:
+        raise Failure('%s: has a merge; the series is a line of commits' % rel(WORKTREE))
+    commits = wt('rev-list', '--reverse', base + '..HEAD').text.split()
+    taken, contents = [], {}
+    for commit in commits:
+        taken.append(take_commit(base, commit, contents))
+    files = series_files()
+    names = name_commits(taken, files)
+    changed = 0
+    for name, patch in zip(names, taken):
+        text, own = patch.text(), os.path.join(SERIES, TREE, name)
+        target = own if os.path.exists(own) else os.path.join(SERIES, name)
+        if target != own and TREE != FIRST_TREE and os.path.exists(target) and same_but_lines(read(target), text):
+            continue
+        if target != own and TREE != FIRST_TREE and os.path.exists(target):
+            target = own
+        changed += write(target, text)
+    for path, (mode, data) in contents.items():
+        target = os.path.join(TOP, path)
+        changed += write(target, data)
+        os.chmod(target, 0o755 if mode == '100755' else 0o644)
+    removed = [n for n in files if n not in names]
+    for name in removed:
+        os.remove(files[name])
+    stamp('tip', wt('rev-parse', 'HEAD').text.strip())
+    stamp('key', inputs_key(base))
+    print("   series: %d commits, %d files written, %d removed%s" %
+          (len(taken), changed, len(removed), "; 'make patches' writes patches/ anew" if changed or removed else ''))
+
+
+def take_commit(base, commit, contents):
+    patch = Patch()
+    patch.author, patch.date, patch.message = out(
+        'log', '-1', '--date=raw', '--format=%an <%ae>%x00%ad%x00%B', commit, cwd=WORKTREE).split('\0')
+    patch.message = patch.message.strip('\n') + '\n'
+    label = '%.12s ("%s")' % (commit, patch.message.splitlines()[0])
+    if re.search(r'^---$|^diff --git ', patch.message, re.M):
+        raise Failure("%s: its message holds a line '---' or 'diff --git', where git am would cut it" % label)
+    patch.adds, old = [], []
+    raw = out('diff-tree', '-r', '--no-renames', '--no-commit-id', '-z', commit, cwd=WORKTREE).split('\0')
+    for meta, path in zip(raw[0::2], raw[1::2]):
+        _, mode, _, blob, kind = meta.split()
+        if wt('cat-file', '-e', '%s:%s' % (base, path), check=False).returncode == 0:
+            old.append(path)
+        elif kind == 'A' and path not in contents and mode in ('100644', '100755'):
+            if re.search(r'\s', path):
+                raise Failure('%s: adds %r: a path with white space' % (label, path))
+            patch.adds.append(path)
+            contents[path] = mode, git('cat-file', 'blob', blob, cwd=WORKTREE).stdout
+        else:
+            raise Failure(
+                '%s changes %s, a new file that another commit of the series adds. A new file stands once and whole '
+                "in the repository, so one commit must bring it: fold the change into that one, e.g. by "
+                "'git commit --fixup=…' and 'git rebase -i --autosquash'" % (label, path))
+    patch.hunks = ''
+    if old:
+        # As git shows it in the kernel's tree, without the lines that change with the base's exact version.
+        diff = out('-c', 'diff.algorithm=histogram', 'diff-tree', '-p', '--no-commit-id', '--no-renames', commit,
+                   '--', *[':(literal)' + p for p in old], cwd=WORKTREE) + '\n'
+        if re.search(r'^(Binary files|GIT binary patch|new mode|deleted file)', diff, re.M):
+            raise Failure('%s: changes a mode, deletes a file of Linux or holds a binary: not supported' % label)
+        patch.hunks = re.sub(r'^index [0-9a-f]+\.\.[0-9a-f]+( \d+)?\n', '', diff, flags=re.M)
+    return patch
+
+
+def same_but_lines(a, b):
+    strip = lambda text: re.sub(r'^@@ .* @@', '@@', text, flags=re.M)
+    return strip(a) == strip(b)
+
+
+def name_commits(taken, files):
+    """A commit keeps its file as long as its subject, or else author and date, still tell which it was; a number
+    changes only where the order leaves no room for the old one."""
+    known = {n: Patch.parse(p) for n, p in files.items()}
+    subject = lambda p: p.message.split('\n', 1)[0]
+    names, free, last = [None] * len(taken), dict(known), 0
+    for same in (subject, lambda p: (p.author, p.date)):
+        for i, patch in enumerate(taken):
+            hits = [n for n, k in free.items() if same(k) == same(patch)]
+            if names[i] is None and len(hits) == 1:
+                names[i] = hits[0]
+                del free[hits[0]]
+    for i, patch in enumerate(taken):
+        number = int(names[i][:4]) if names[i] else 0
+        slug = names[i][5:] if names[i] and subject(known[names[i]]) == subject(patch) else slug_of(subject(patch))
+        last = number if number > last else last + 1
+        names[i] = '%04d-%s' % (last, slug)
+    return names
+
+
+def slug_of(subject):
+    return re.sub(r'[^A-Za-z0-9]+', '-', subject).strip('-')[:56].rstrip('-').lower() + '.patch'
+
+
+def state():
+    base = dict(line.split('=', 1) for line in read(os.path.join(WORK, 'base')).splitlines())
+    if edits():
+        print('edited')
+    else:
+        print('same' if stamp('key') == inputs_key(base['commit']) else 'behind')
+
+
+COMMANDS = {'patches': patches, 'tree': tree, 'series': take_back, 'state': state}
+
+if __name__ == '__main__':
+    if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
+        sys.exit(__doc__)
+    try:
+        COMMANDS[sys.argv[1]](*sys.argv[2:])
+    except Failure as failure:
+        print('%s: %s' % (sys.argv[1], failure), file=sys.stderr)
+        sys.exit(125)
