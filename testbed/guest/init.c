@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The guest's /init.  The words after '--' on the kernel command line are what
+ * it does, in this order; each is a group of tests, see groups[] below.
+ *
+ * However it ends, the kernel's log goes to the disk 'log', or, where that disk
+ * does not work, its last lines go through the mailbox; then the guest is
+ * switched off.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "box.h"
+#include "tests.h"
+
+static const struct group {
+	const char *name;
+	int (*run)(void);
+} groups[] = {
+	{ "boot", test_boot },
+	{ "hang", test_hang },
+	{ "panic", test_panic },
+};
+
+/* test_boot - the guest has come this far, protected, and its page map is sane */
+int test_boot(void)
+{
+	struct box_range ranges[64];
+	struct utsname uts;
+	uint64_t visible;
+	int n;
+
+	uname(&uts);
+	box_log("Linux %s %s, %ld processors", uts.release, uts.machine,
+		sysconf(_SC_NPROCESSORS_ONLN));
+	n = box_audit(0, 0, "boot", &visible, ranges, 64);
+	if (n < 0) {
+		box_result(RESULT_FAIL, "boot: audit: %s", strerror(-n));
+		return 1;
+	}
+	box_map("after boot");
+	box_result(RESULT_OK, "boot: user space reached, audit answered");
+	return 0;
+}
+
+/* test_hang - for the test bed's own tests: nothing comes any more */
+int test_hang(void)
+{
+	box_log("hanging, as asked");
+	for (;;)
+		pause();
+}
+
+/* test_panic - for the test bed's own tests: process 1 ends */
+int test_panic(void)
+{
+	box_log("ending process 1, as asked");
+	_exit(1);
+}
+
+/**
+ * read_file - read a small text file, without the newline at its end
+ * @path: the file
+ * @buf: where to
+ * @size: its size; what does not fit is dropped
+ *
+ * Return: length or a negative errno.
+ */
+int read_file(const char *path, char *buf, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	*buf = 0;
+	if (fd < 0)
+		return -errno;
+	n = read(fd, buf, size - 1);
+	close(fd);
+	if (n < 0)
+		return -errno;
+	buf[n] = 0;
+	if (n && buf[n - 1] == '\n')
+		buf[--n] = 0;
+	return n;
+}
+
+/**
+ * find_disk - the block device of a disk, by the VMM's name for it
+ * @name: the name, which is the disk's serial
+ * @path: for the path of the device
+ * @size: of @path
+ *
+ * Return: the disk's slot, which is its number for the mailbox, or -ENODEV.
+ */
+int find_disk(const char *name, char *path, size_t size)
+{
+	char file[128], serial[32], link[256];
+	unsigned int addr;
+	ssize_t n;
+	char c;
+
+	for (c = 'a'; c <= 'd'; c++) {
+		snprintf(file, sizeof(file), "/sys/block/vd%c/serial", c);
+		if (read_file(file, serial, sizeof(serial)) < 0 ||
+		    strcmp(serial, name))
+			continue;
+		snprintf(path, size, "/dev/vd%c", c);
+		snprintf(file, sizeof(file), "/sys/block/vd%c", c);
+		n = readlink(file, link, sizeof(link) - 1);
+		if (n < 0)
+			return -errno;
+		link[n] = 0;
+		/* ../devices/platform/a001000.virtio/virtio1/block/vdb */
+		if (!strstr(link, "platform/") ||
+		    sscanf(strstr(link, "platform/"), "platform/%x.", &addr) != 1)
+			return -ENODEV;
+		return addr >> 12 & 0xff;
+	}
+	return -ENODEV;
+}
+
+/* Turns the records of /dev/kmsg (Documentation/ABI/testing/dev-kmsg) to text */
+static size_t read_log(char *buf, size_t size)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	size_t len = 0;
+	char rec[4096];
+	ssize_t n;
+
+	while (fd >= 0 && ((n = read(fd, rec, sizeof(rec) - 1)) > 0 ||
+			   (n < 0 && errno == EPIPE))) {
+		unsigned long long us;
+		unsigned int prio;
+		char *text;
+
+		if (n < 0)
+			continue;
+		rec[n] = 0;
+		text = strchr(rec, ';');
+		if (!text || sscanf(rec, "%u,%*u,%llu", &prio, &us) != 2)
+			continue;
+		/* A record's further lines are its keys and values */
+		text[1 + strcspn(text + 1, "\n")] = 0;
+		len += snprintf(buf + len, size - len, "<%u>[%5llu.%06llu] %s\n",
+				prio & 7, us / 1000000, us % 1000000, text + 1);
+		if (len >= size)
+			return size - 1;
+	}
+	if (fd >= 0)
+		close(fd);
+	return len;
+}
+
+static int write_log(const char *buf, size_t len)
+{
+	char path[32];
+	size_t done = 0;
+	int fd, err = 0;
+
+	err = find_disk("log", path, sizeof(path));
+	if (err < 0)
+		return err;
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	err = 0;
+	while (done < len) {
+		ssize_t n = write(fd, buf + done, len - done);
+
+		if (n < 0) {
+			err = -errno;
+			break;
+		}
+		done += n;
+	}
+	if (fsync(fd) && !err)
+		err = -errno;
+	close(fd);
+	return err;
+}
+
+static void save_log(void)
+{
+	const size_t size = 1 << 20, tail = 8000;
+	char *buf = malloc(size);
+	size_t len;
+	int err;
+
+	if (!buf)
+		return;
+	len = read_log(buf, size);
+	err = write_log(buf, len);
+	if (err) {
+		char *from = len > tail ? buf + len - tail : buf;
+
+		box_log("no log disk: %s; the last of the kernel's log follows",
+			strerror(-err));
+		while (*from) {
+			size_t n = strcspn(from, "\n");
+
+			box_log("%.*s", (int)n, from);
+			from += n + !!from[n];
+		}
+	}
+	free(buf);
+}
+
+int main(int argc, char **argv)
+{
+	int i, err;
+	size_t g;
+
+	mkdir("/proc", 0755);
+	mkdir("/sys", 0755);
+	mkdir("/dev", 0755);
+	mkdir("/tmp", 0755);
+	mount("proc", "/proc", "proc", 0, NULL);
+	mount("sysfs", "/sys", "sysfs", 0, NULL);
+	mount("dev", "/dev", "devtmpfs", 0, NULL);
+	mount("debugfs", "/sys/kernel/debug", "debugfs", 0, NULL);
+
+	err = box_open();
+	if (err)
+		printf("no mailbox: %s\n", strerror(-err));
+	for (i = 1; i < argc; i++) {
+		for (g = 0; g < sizeof(groups) / sizeof(groups[0]); g++)
+			if (!strcmp(groups[g].name, argv[i]))
+				break;
+		if (g == sizeof(groups) / sizeof(groups[0]))
+			box_result(RESULT_FAIL, "no group '%s'", argv[i]);
+		else
+			groups[g].run();
+	}
+	save_log();
+	sync();
+	reboot(RB_POWER_OFF);
+	return 1;
+}
