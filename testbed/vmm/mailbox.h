@@ -8,13 +8,17 @@
  * while it runs.  The answer is read from STATUS, COUNT and then, word by
  * word, from DATA.  Text is packed into words, the rest of the last one zero.
  *
- * This file belongs to the VMM and to the guest's programs.
+ * This file belongs to the VMM, to the guest's programs and to the driver.
  */
 #ifndef MAILBOX_H
 #define MAILBOX_H
 
+#ifdef __KERNEL__
+#include <linux/types.h>
+#else
 #include <stddef.h>
 #include <stdint.h>
+#endif
 
 #define MAILBOX_BASE		0x0b000000
 #define MAILBOX_SIZE		0x1000

@@ -1,0 +1,455 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A driver whose device does no work: user space says what it allocates and
+ * maps, and the test bed's VMM is the device.  It uses the DMA API as any
+ * driver would, that is its exported functions and nothing else of kernel/dma.
+ */
+#include <linux/device.h>
+#include <linux/dma-mapping.h>
+#include <linux/fs.h>
+#include <linux/miscdevice.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/of.h>
+#include <linux/of_reserved_mem.h>
+#include <linux/platform_device.h>
+#include <linux/scatterlist.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/uaccess.h>
+#include <linux/vmalloc.h>
+
+#include "testbed.h"
+#include "mailbox.h"
+
+struct slot {
+	u32 kind;
+	u32 flags;
+	size_t size;
+	void *cpu;
+	struct page *page;
+	dma_addr_t dma;
+	struct sg_table *sgt;
+	struct sg_table own_sgt;
+};
+
+struct testbed {
+	struct device *dev;
+	struct miscdevice misc;
+	struct mutex lock;	/* covers the slots */
+	spinlock_t atomic;	/* makes an atomic context, protects nothing */
+	bool own_memory;
+	struct slot slots[TESTBED_SLOTS];
+};
+
+static enum dma_data_direction direction(const struct slot *s)
+{
+	if (s->flags & TESTBED_TO_DEVICE)
+		return DMA_TO_DEVICE;
+	if (s->flags & TESTBED_FROM_DEVICE)
+		return DMA_FROM_DEVICE;
+	return DMA_BIDIRECTIONAL;
+}
+
+static int get_coherent(struct testbed *tb, struct slot *s, gfp_t gfp)
+{
+	s->cpu = dma_alloc_coherent(tb->dev, s->size, &s->dma, gfp);
+	return s->cpu ? 0 : -ENOMEM;
+}
+
+static int get_no_mapping(struct testbed *tb, struct slot *s, gfp_t gfp)
+{
+	/* The return value is a cookie, not an address */
+	s->page = dma_alloc_attrs(tb->dev, s->size, &s->dma, gfp,
+				  DMA_ATTR_NO_KERNEL_MAPPING);
+	return s->page ? 0 : -ENOMEM;
+}
+
+static int get_pages(struct testbed *tb, struct slot *s, gfp_t gfp)
+{
+	s->page = dma_alloc_pages(tb->dev, s->size, &s->dma, direction(s), gfp);
+	if (!s->page)
+		return -ENOMEM;
+	s->cpu = page_address(s->page);
+	return 0;
+}
+
+static int get_noncontiguous(struct testbed *tb, struct slot *s, gfp_t gfp)
+{
+	s->sgt = dma_alloc_noncontiguous(tb->dev, s->size, direction(s), gfp, 0);
+	if (!s->sgt)
+		return -ENOMEM;
+	s->cpu = dma_vmap_noncontiguous(tb->dev, s->size, s->sgt);
+	if (s->cpu)
+		return 0;
+	dma_free_noncontiguous(tb->dev, s->size, s->sgt, direction(s));
+	return -ENOMEM;
+}
+
+static int map_single(struct testbed *tb, struct slot *s)
+{
+	s->dma = dma_map_single(tb->dev, s->cpu, s->size, direction(s));
+	return dma_mapping_error(tb->dev, s->dma) ? -EIO : 0;
+}
+
+static int map_sg(struct testbed *tb, struct slot *s)
+{
+	return dma_map_sgtable(tb->dev, s->sgt, direction(s), 0);
+}
+
+/* Pages for a mapping, each an entry of its own in the scatterlist */
+static int alloc_sg(struct slot *s)
+{
+	unsigned int n = DIV_ROUND_UP(s->size, PAGE_SIZE), i;
+	struct scatterlist *sg;
+	struct page **pages;
+	int err;
+
+	pages = kcalloc(n, sizeof(*pages), GFP_KERNEL);
+	if (!pages)
+		return -ENOMEM;
+	err = sg_alloc_table(&s->own_sgt, n, GFP_KERNEL);
+	if (err)
+		goto free_array;
+	err = -ENOMEM;
+	for_each_sgtable_sg(&s->own_sgt, sg, i) {
+		pages[i] = alloc_page(GFP_KERNEL | __GFP_ZERO);
+		if (!pages[i])
+			goto free_pages;
+		sg_set_page(sg, pages[i], min_t(size_t, PAGE_SIZE,
+						s->size - i * PAGE_SIZE), 0);
+	}
+	s->cpu = vmap(pages, n, VM_MAP, PAGE_KERNEL);
+	if (!s->cpu)
+		goto free_pages;
+	s->sgt = &s->own_sgt;
+	kfree(pages);
+	return 0;
+
+free_pages:
+	for (i = 0; i < n && pages[i]; i++)
+		__free_page(pages[i]);
+	sg_free_table(&s->own_sgt);
+free_array:
+	kfree(pages);
+	return err;
+}
+
+static void free_sg(struct slot *s)
+{
+	struct scatterlist *sg;
+	unsigned int i;
+
+	vunmap(s->cpu);
+	for_each_sgtable_sg(&s->own_sgt, sg, i)
+		__free_page(sg_page(sg));
+	sg_free_table(&s->own_sgt);
+}
+
+static int slot_get_dma(struct testbed *tb, struct slot *s, gfp_t gfp)
+{
+	switch (s->kind) {
+	case TESTBED_COHERENT:
+		return get_coherent(tb, s, gfp);
+	case TESTBED_NO_MAPPING:
+		return get_no_mapping(tb, s, gfp);
+	case TESTBED_PAGES:
+		return get_pages(tb, s, gfp);
+	case TESTBED_NONCONTIGUOUS:
+		return get_noncontiguous(tb, s, gfp);
+	case TESTBED_SINGLE:
+		return map_single(tb, s);
+	case TESTBED_SG:
+		return map_sg(tb, s);
+	}
+	return -EINVAL;
+}
+
+static int slot_get(struct testbed *tb, struct slot *s, struct testbed_op *op)
+{
+	gfp_t gfp = op->flags & TESTBED_ATOMIC ? GFP_ATOMIC : GFP_KERNEL;
+	unsigned long irq;
+	int err = 0;
+
+	if (s->kind)
+		return -EBUSY;
+	/* vmap() of dma_vmap_noncontiguous() may sleep */
+	if (!op->size || op->size > SZ_64M ||
+	    (op->kind == TESTBED_NONCONTIGUOUS && op->flags & TESTBED_ATOMIC))
+		return -EINVAL;
+	memset(s, 0, sizeof(*s));
+	s->kind = op->kind;
+	s->flags = op->flags;
+	s->size = op->size;
+	if (s->kind == TESTBED_SG) {
+		err = alloc_sg(s);
+	} else if (s->kind == TESTBED_SINGLE) {
+		s->cpu = alloc_pages_exact(s->size, GFP_KERNEL | __GFP_ZERO);
+		err = s->cpu ? 0 : -ENOMEM;
+	}
+	if (!err) {
+		if (s->flags & TESTBED_ATOMIC)
+			spin_lock_irqsave(&tb->atomic, irq);
+		err = slot_get_dma(tb, s, gfp);
+		if (s->flags & TESTBED_ATOMIC)
+			spin_unlock_irqrestore(&tb->atomic, irq);
+		if (err && s->kind == TESTBED_SG)
+			free_sg(s);
+		if (err && s->kind == TESTBED_SINGLE)
+			free_pages_exact(s->cpu, s->size);
+	}
+	if (err)
+		s->kind = TESTBED_NONE;
+	return err;
+}
+
+static void slot_put_dma(struct testbed *tb, struct slot *s)
+{
+	switch (s->kind) {
+	case TESTBED_COHERENT:
+		dma_free_coherent(tb->dev, s->size, s->cpu, s->dma);
+		break;
+	case TESTBED_NO_MAPPING:
+		dma_free_attrs(tb->dev, s->size, s->page, s->dma,
+			       DMA_ATTR_NO_KERNEL_MAPPING);
+		break;
+	case TESTBED_PAGES:
+		dma_free_pages(tb->dev, s->size, s->page, s->dma, direction(s));
+		break;
+	case TESTBED_NONCONTIGUOUS:
+		dma_vunmap_noncontiguous(tb->dev, s->cpu);
+		dma_free_noncontiguous(tb->dev, s->size, s->sgt, direction(s));
+		break;
+	case TESTBED_SINGLE:
+		dma_unmap_single(tb->dev, s->dma, s->size, direction(s));
+		break;
+	case TESTBED_SG:
+		dma_unmap_sgtable(tb->dev, s->sgt, direction(s), 0);
+		break;
+	}
+}
+
+static int slot_put(struct testbed *tb, struct slot *s)
+{
+	if (!s->kind)
+		return -ENOENT;
+	slot_put_dma(tb, s);
+	if (s->kind == TESTBED_SG)
+		free_sg(s);
+	if (s->kind == TESTBED_SINGLE)
+		free_pages_exact(s->cpu, s->size);
+	s->kind = TESTBED_NONE;
+	return 0;
+}
+
+static int slot_describe(struct slot *s, struct testbed_op *op)
+{
+	struct scatterlist *sg;
+	unsigned int i;
+
+	op->parts = 0;
+	if (!s->sgt) {
+		op->dma[0] = s->dma;
+		op->len[0] = s->size;
+		op->parts = 1;
+		return 0;
+	}
+	for_each_sgtable_dma_sg(s->sgt, sg, i) {
+		if (i == TESTBED_SG_PARTS)
+			return -E2BIG;
+		op->dma[i] = sg_dma_address(sg);
+		op->len[i] = sg_dma_len(sg);
+		op->parts++;
+	}
+	return 0;
+}
+
+static int slot_sync(struct testbed *tb, struct slot *s, struct testbed_op *op,
+		     bool for_cpu)
+{
+	enum dma_data_direction dir = direction(s);
+
+	switch (s->kind) {
+	case TESTBED_SINGLE:
+	case TESTBED_PAGES:
+		if (for_cpu)
+			dma_sync_single_range_for_cpu(tb->dev, s->dma, op->offset,
+						      op->size, dir);
+		else
+			dma_sync_single_range_for_device(tb->dev, s->dma,
+							 op->offset, op->size, dir);
+		return 0;
+	case TESTBED_SG:
+	case TESTBED_NONCONTIGUOUS:
+		if (for_cpu)
+			dma_sync_sgtable_for_cpu(tb->dev, s->sgt, dir);
+		else
+			dma_sync_sgtable_for_device(tb->dev, s->sgt, dir);
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static long testbed_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	struct testbed *tb = container_of(file->private_data, struct testbed, misc);
+	struct testbed_info info;
+	struct testbed_op *op;
+	struct slot *s;
+	long err = 0;
+
+	if (cmd == TESTBED_IOC_INFO) {
+		info.mask = dma_get_mask(tb->dev);
+		info.max_mapping_size = dma_max_mapping_size(tb->dev);
+		return copy_to_user((void __user *)arg, &info, sizeof(info)) ?
+			-EFAULT : 0;
+	}
+	op = memdup_user((void __user *)arg, sizeof(*op));
+	if (IS_ERR(op))
+		return PTR_ERR(op);
+	mutex_lock(&tb->lock);
+	if (op->slot >= TESTBED_SLOTS) {
+		err = -EINVAL;
+		goto out;
+	}
+	s = tb->slots + op->slot;
+	if (cmd == TESTBED_IOC_GET) {
+		err = slot_get(tb, s, op);
+		if (!err) {
+			err = slot_describe(s, op);
+			if (err)
+				slot_put(tb, s);
+		}
+		goto out;
+	}
+	if (!s->kind) {
+		err = -ENOENT;
+	} else if (cmd == TESTBED_IOC_PUT) {
+		err = slot_put(tb, s);
+	} else if (op->size > s->size || op->offset > s->size - op->size) {
+		err = -ERANGE;
+	} else if (cmd == TESTBED_IOC_SYNC_CPU || cmd == TESTBED_IOC_SYNC_DEVICE) {
+		err = slot_sync(tb, s, op, cmd == TESTBED_IOC_SYNC_CPU);
+	} else if (!s->cpu) {
+		err = -ENODEV;
+	} else if (cmd == TESTBED_IOC_FILL) {
+		pattern_fill(s->cpu + op->offset, op->size, op->seed);
+	} else if (cmd == TESTBED_IOC_CHECK) {
+		op->good = pattern_check(s->cpu + op->offset, op->size, op->seed);
+	} else {
+		err = -ENOTTY;
+	}
+out:
+	mutex_unlock(&tb->lock);
+	if (!err && copy_to_user((void __user *)arg, op, sizeof(*op)))
+		err = -EFAULT;
+	kfree(op);
+	return err;
+}
+
+static int testbed_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct testbed *tb = container_of(file->private_data, struct testbed, misc);
+	unsigned long nr = vma->vm_pgoff >> (32 - PAGE_SHIFT);
+	size_t size = vma->vm_end - vma->vm_start;
+	struct slot *s;
+	int err;
+
+	if (nr >= TESTBED_SLOTS)
+		return -EINVAL;
+	/* The DMA API takes the rest as an offset into the memory */
+	vma->vm_pgoff &= (1UL << (32 - PAGE_SHIFT)) - 1;
+	mutex_lock(&tb->lock);
+	s = tb->slots + nr;
+	switch (s->kind) {
+	case TESTBED_COHERENT:
+		err = dma_mmap_coherent(tb->dev, vma, s->cpu, s->dma, s->size);
+		break;
+	case TESTBED_NO_MAPPING:
+		err = dma_mmap_attrs(tb->dev, vma, s->page, s->dma, s->size,
+				     DMA_ATTR_NO_KERNEL_MAPPING);
+		break;
+	case TESTBED_PAGES:
+		err = dma_mmap_pages(tb->dev, vma, size, s->page);
+		break;
+	case TESTBED_NONCONTIGUOUS:
+		err = dma_mmap_noncontiguous(tb->dev, vma, s->size, s->sgt);
+		break;
+	default:
+		err = -EINVAL;
+	}
+	mutex_unlock(&tb->lock);
+	return err;
+}
+
+static const struct file_operations testbed_fops = {
+	.owner = THIS_MODULE,
+	.unlocked_ioctl = testbed_ioctl,
+	.mmap = testbed_mmap,
+};
+
+static int testbed_probe(struct platform_device *pdev)
+{
+	struct device *dev = &pdev->dev;
+	struct testbed *tb;
+	u32 bits = 32;
+	int err;
+
+	tb = devm_kzalloc(dev, sizeof(*tb), GFP_KERNEL);
+	if (!tb)
+		return -ENOMEM;
+	tb->dev = dev;
+	mutex_init(&tb->lock);
+	spin_lock_init(&tb->atomic);
+	of_property_read_u32(dev->of_node, "testbed,mask-bits", &bits);
+	err = dma_set_mask_and_coherent(dev, DMA_BIT_MASK(bits));
+	if (err)
+		return dev_err_probe(dev, err, "no DMA with %u bits\n", bits);
+	tb->own_memory = of_property_read_bool(dev->of_node, "testbed,own-memory");
+	if (tb->own_memory) {
+		err = of_reserved_mem_device_init(dev);
+		if (err)
+			return dev_err_probe(dev, err, "no memory of its own\n");
+	}
+	tb->misc.minor = MISC_DYNAMIC_MINOR;
+	tb->misc.name = devm_kasprintf(dev, GFP_KERNEL, "testbed-%pOFn",
+				       dev->of_node);
+	tb->misc.fops = &testbed_fops;
+	err = tb->misc.name ? misc_register(&tb->misc) : -ENOMEM;
+	if (err && tb->own_memory)
+		of_reserved_mem_device_release(dev);
+	platform_set_drvdata(pdev, tb);
+	return err;
+}
+
+static void testbed_remove(struct platform_device *pdev)
+{
+	struct testbed *tb = platform_get_drvdata(pdev);
+	int i;
+
+	misc_deregister(&tb->misc);
+	for (i = 0; i < TESTBED_SLOTS; i++)
+		slot_put(tb, tb->slots + i);
+	if (tb->own_memory)
+		of_reserved_mem_device_release(tb->dev);
+}
+
+static const struct of_device_id testbed_ids[] = {
+	{ .compatible = "testbed,dma" },
+	{ }
+};
+MODULE_DEVICE_TABLE(of, testbed_ids);
+
+static struct platform_driver testbed_driver = {
+	.probe = testbed_probe,
+	.remove = testbed_remove,
+	.driver = {
+		.name = "testbed",
+		.of_match_table = testbed_ids,
+	},
+};
+module_platform_driver(testbed_driver);
+
+MODULE_DESCRIPTION("Steers the DMA API from user space, for the pKVM test bed");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * How a test steers the driver: each device is /dev/testbed-NAME, NAME that of
+ * its device tree node, with TESTBED_SLOTS slots that hold one allocation or
+ * mapping each.
+ */
+#ifndef TESTBED_H
+#define TESTBED_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define TESTBED_SLOTS		64
+#define TESTBED_SG_PARTS	16
+
+enum testbed_kind {
+	TESTBED_NONE,
+	TESTBED_COHERENT,	/* dma_alloc_coherent() */
+	TESTBED_PAGES,		/* dma_alloc_pages() */
+	TESTBED_NO_MAPPING,	/* dma_alloc_attrs(), DMA_ATTR_NO_KERNEL_MAPPING */
+	TESTBED_NONCONTIGUOUS,	/* dma_alloc_noncontiguous() */
+	TESTBED_SINGLE,		/* dma_map_single() of a buffer of its own */
+	TESTBED_SG,		/* dma_map_sgtable() of pages of its own */
+};
+
+/* Flags */
+#define TESTBED_ATOMIC		1	/* GFP_ATOMIC, with interrupts off */
+#define TESTBED_TO_DEVICE	2	/* DMA_TO_DEVICE; neither: */
+#define TESTBED_FROM_DEVICE	4	/* DMA_BIDIRECTIONAL */
+
+/**
+ * struct testbed_op - one step
+ * @slot:	0 to TESTBED_SLOTS - 1
+ * @kind:	for TESTBED_IOC_GET
+ * @flags:	for TESTBED_IOC_GET
+ * @offset:	bytes, for a part of a slot
+ * @size:	bytes
+ * @seed:	of the pattern, see pattern_word() in vmm/mailbox.h
+ * @parts:	result of TESTBED_IOC_GET: how many of @dma and @len are in use
+ * @dma:	result of TESTBED_IOC_GET: addresses as the device sees them
+ * @len:	result of TESTBED_IOC_GET: the length at each
+ * @good:	result of TESTBED_IOC_CHECK: bytes up to the first difference
+ */
+struct testbed_op {
+	__u32 slot;
+	__u32 kind;
+	__u32 flags;
+	__u32 parts;
+	__u64 offset;
+	__u64 size;
+	__u64 seed;
+	__u64 good;
+	__u64 dma[TESTBED_SG_PARTS];
+	__u64 len[TESTBED_SG_PARTS];
+};
+
+struct testbed_info {
+	__u64 mask;
+	__u64 max_mapping_size;
+};
+
+/* Allocate or map; free or unmap */
+#define TESTBED_IOC_GET		_IOWR('t', 1, struct testbed_op)
+#define TESTBED_IOC_PUT		_IOW('t', 2, struct testbed_op)
+/* The processor writes the pattern, or compares with it */
+#define TESTBED_IOC_FILL	_IOW('t', 3, struct testbed_op)
+#define TESTBED_IOC_CHECK	_IOWR('t', 4, struct testbed_op)
+/* dma_sync_*_for_cpu() and _for_device() of @size bytes at @offset */
+#define TESTBED_IOC_SYNC_CPU	_IOW('t', 5, struct testbed_op)
+#define TESTBED_IOC_SYNC_DEVICE	_IOW('t', 6, struct testbed_op)
+#define TESTBED_IOC_INFO	_IOR('t', 7, struct testbed_info)
+
+/* mmap() at this offset maps a slot's memory */
+#define TESTBED_MMAP_OFFSET(slot)	((__u64)(slot) << 32)
+
+#endif
