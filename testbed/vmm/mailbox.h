@@ -69,7 +69,7 @@ enum mailbox_command {
 #define MAILBOX_RANGE_PAGES(range)	((uint64_t)(range) & 0xffffff)
 
 /*
- * The pattern's word at byte offset 8 * @n.  Any two words of one seed, and
+ * The pattern's word at byte offset 8 * @n, the machine being little endian.  Any two words of one seed, and
  * any two seeds, differ, so a page or a sector in the wrong place is found.
  */
 static inline uint64_t pattern_word(uint64_t seed, uint64_t n)
@@ -83,23 +83,30 @@ static inline uint64_t pattern_word(uint64_t seed, uint64_t n)
 
 static inline void pattern_fill(void *buf, size_t bytes, uint64_t seed)
 {
-	uint8_t *p = buf;
-	size_t i;
+	size_t i, n;
 
-	for (i = 0; i < bytes; i++)
-		p[i] = pattern_word(seed, i / 8) >> i % 8 * 8;
+	for (i = 0; i < bytes; i += 8) {
+		uint64_t word = pattern_word(seed, i / 8);
+
+		n = bytes - i < 8 ? bytes - i : 8;
+		__builtin_memcpy((char *)buf + i, &word, n);
+	}
 }
 
 /* The bytes of @buf up to the first that is not the pattern's */
 static inline size_t pattern_check(const void *buf, size_t bytes, uint64_t seed)
 {
-	const uint8_t *p = buf;
-	size_t i;
+	size_t i, n;
 
-	for (i = 0; i < bytes; i++)
-		if (p[i] != (uint8_t)(pattern_word(seed, i / 8) >> i % 8 * 8))
-			break;
-	return i;
+	for (i = 0; i < bytes; i += 8) {
+		uint64_t want = pattern_word(seed, i / 8), word = want;
+
+		n = bytes - i < 8 ? bytes - i : 8;
+		__builtin_memcpy(&word, (const char *)buf + i, n);
+		if (word != want)
+			return i + __builtin_ctzll(word ^ want) / 8;
+	}
+	return bytes;
 }
 
 #endif

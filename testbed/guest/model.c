@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What the host should see, and whether it does: exactly, page by page.
+ *
+ * Visible are
+ * - every restricted pool that a device is attached to, whole;
+ * - the pools for atomic allocations: all of them or none, as large as debugfs
+ *   says, found where they are by the first audit.  They may grow, by as much
+ *   as debugfs says they did;
+ * - the default swiotlb, where the kernel's log says it is: whole or not at all;
+ * - what the test holds.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "model.h"
+#include "tests.h"
+
+#define PAGE	4096ULL
+
+/* What is always visible, of each kind, and what the test holds */
+static struct set pools, atomic, bounce, held;
+static bool bounce_known;
+static uint64_t bounce_addr, bounce_bytes;
+
+void set_remove(struct set *set, uint64_t addr, uint64_t bytes)
+{
+	uint64_t end = addr + bytes;
+	struct set out = { 0 };
+	unsigned int i;
+
+	for (i = 0; i < set->n; i++) {
+		uint64_t s = set->range[i].addr;
+		uint64_t e = s + set->range[i].pages * PAGE;
+
+		if (s < addr)
+			out.range[out.n++] = (struct box_range){
+				s, ((e < addr ? e : addr) - s) / PAGE };
+		if (e > end)
+			out.range[out.n++] = (struct box_range){
+				s > end ? s : end, (e - (s > end ? s : end)) / PAGE };
+		if (out.n >= SET_MAX - 1)
+			break;
+	}
+	*set = out;
+}
+
+void set_add(struct set *set, uint64_t addr, uint64_t bytes)
+{
+	uint64_t end = (addr + bytes + PAGE - 1) & ~(PAGE - 1);
+	struct set out = { 0 };
+	bool done = false;
+	unsigned int i;
+
+	addr &= ~(PAGE - 1);
+	if (addr == end || set->n >= SET_MAX - 1)
+		return;
+	for (i = 0; i < set->n; i++) {
+		uint64_t s = set->range[i].addr;
+		uint64_t e = s + set->range[i].pages * PAGE;
+
+		if (e < addr) {
+			out.range[out.n++] = set->range[i];
+		} else if (s > end) {
+			if (!done)
+				out.range[out.n++] = (struct box_range){
+					addr, (end - addr) / PAGE };
+			done = true;
+			out.range[out.n++] = set->range[i];
+		} else {
+			addr = s < addr ? s : addr;
+			end = e > end ? e : end;
+		}
+	}
+	if (!done)
+		out.range[out.n++] = (struct box_range){ addr, (end - addr) / PAGE };
+	*set = out;
+}
+
+static void set_join(struct set *a, const struct set *b)
+{
+	unsigned int i;
+
+	for (i = 0; i < b->n; i++)
+		set_add(a, b->range[i].addr, b->range[i].pages * PAGE);
+}
+
+void set_minus(const struct set *a, const struct set *b, struct set *diff)
+{
+	unsigned int i;
+
+	*diff = *a;
+	for (i = 0; i < b->n; i++)
+		set_remove(diff, b->range[i].addr, b->range[i].pages * PAGE);
+}
+
+bool set_holds(const struct set *set, uint64_t addr, uint64_t bytes)
+{
+	struct set rest = { 0 }, diff;
+
+	set_add(&rest, addr, bytes);
+	set_minus(&rest, set, &diff);
+	return !diff.n;
+}
+
+uint64_t set_pages(const struct set *set)
+{
+	uint64_t pages = 0;
+	unsigned int i;
+
+	for (i = 0; i < set->n; i++)
+		pages += set->range[i].pages;
+	return pages;
+}
+
+/**
+ * model_pool - say of a pool of the device tree that it is visible, or not
+ * @name: of the node, without the address
+ * @visible: is it?
+ * @addr, @bytes: for where it is
+ *
+ * Return: 0, or -ENOENT if the device tree has no such pool.
+ */
+int model_pool(const char *name, bool visible, uint64_t *addr, uint64_t *bytes)
+{
+	DIR *dir = opendir("/proc/device-tree/reserved-memory");
+	int err = -ENOENT, fd;
+	struct dirent *e;
+	char path[512];
+	uint8_t reg[16];
+
+	while (dir && (e = readdir(dir))) {
+		size_t len = strlen(name), i;
+
+		if (strncmp(e->d_name, name, len) || e->d_name[len] != '@')
+			continue;
+		snprintf(path, sizeof(path),
+			 "/proc/device-tree/reserved-memory/%s/reg", e->d_name);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0 || read(fd, reg, sizeof(reg)) != sizeof(reg)) {
+			err = -EIO;
+		} else {
+			*addr = *bytes = 0;
+			for (i = 0; i < 8; i++) {
+				*addr = *addr << 8 | reg[i];
+				*bytes = *bytes << 8 | reg[i + 8];
+			}
+			if (visible)
+				set_add(&pools, *addr, *bytes);
+			else
+				set_remove(&pools, *addr, *bytes);
+			err = 0;
+		}
+		if (fd >= 0)
+			close(fd);
+	}
+	if (dir)
+		closedir(dir);
+	return err;
+}
+
+/**
+ * pool_used - slots of a pool in use
+ * @name: of the device tree's node, without the address; "" for the default one
+ *
+ * Return: slots (of 2 kB), or a negative errno.
+ */
+long pool_used(const char *name)
+{
+	DIR *dir = opendir("/sys/kernel/debug/swiotlb");
+	size_t len = strlen(name);
+	char path[512], buf[32];
+	struct dirent *e;
+	long used = -ENOENT;
+
+	while (dir && (e = readdir(dir)))
+		if (len && !strncmp(e->d_name, name, len) && e->d_name[len] == '@') {
+			snprintf(path, sizeof(path),
+				 "/sys/kernel/debug/swiotlb/%s/io_tlb_used",
+				 e->d_name);
+			used = read_file(path, buf, sizeof(buf));
+		}
+	if (!len)
+		used = read_file("/sys/kernel/debug/swiotlb/io_tlb_used", buf,
+				 sizeof(buf));
+	if (dir)
+		closedir(dir);
+	return used < 0 ? used : strtol(buf, NULL, 0);
+}
+
+/* Bytes of all pools for atomic allocations */
+static uint64_t atomic_bytes(void)
+{
+	static const char *const names[] = { "dma", "dma32", "kernel" };
+	char path[64], buf[32];
+	uint64_t bytes = 0;
+	size_t i;
+
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(path, sizeof(path),
+			 "/sys/kernel/debug/dma_pools/pool_size_%s", names[i]);
+		if (read_file(path, buf, sizeof(buf)) > 0)
+			bytes += strtoull(buf, NULL, 0);
+	}
+	return bytes;
+}
+
+/* "software IO TLB: mapped [mem 0x...-0x...] (0MB)", the last address is the end */
+static void find_bounce(void)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	uint64_t from, to;
+	char rec[4096], *p;
+	ssize_t n;
+
+	while (fd >= 0 && ((n = read(fd, rec, sizeof(rec) - 1)) > 0 ||
+			   (n < 0 && errno == EPIPE))) {
+		if (n < 0)
+			continue;
+		rec[n] = 0;
+		p = strstr(rec, "software IO TLB: mapped [mem ");
+		if (p && sscanf(p, "software IO TLB: mapped [mem %" SCNi64 "-%"
+				SCNi64 "]", &from, &to) == 2) {
+			bounce_addr = from & ~(PAGE - 1);
+			bounce_bytes = ((to + PAGE - 1) & ~(PAGE - 1)) - bounce_addr;
+			box_owner(bounce_addr, bounce_bytes, "default swiotlb");
+		}
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+/* model_init - what is visible after boot.  Return: 0 or a negative errno. */
+int model_init(void)
+{
+	uint64_t addr, bytes;
+	int err;
+
+	pools.n = atomic.n = bounce.n = held.n = 0;
+	bounce_known = false;
+	find_bounce();
+	err = model_pool("disks", true, &addr, &bytes);
+	return err == -ENOENT ? 0 : err;
+}
+
+/* model_hold - from now on this memory is visible, as the test has asked for it */
+void model_hold(uint64_t addr, uint64_t bytes)
+{
+	set_add(&held, addr, bytes);
+}
+
+/* model_drop - the test has given it back: it is private again */
+void model_drop(uint64_t addr, uint64_t bytes)
+{
+	uint64_t end = (addr + bytes + PAGE - 1) & ~(PAGE - 1);
+
+	addr &= ~(PAGE - 1);
+	set_remove(&held, addr, end - addr);
+}
+
+static void say(const char *step, const struct set *set, const char *what)
+{
+	unsigned int i;
+
+	for (i = 0; i < set->n && i < 8; i++)
+		box_log("%s: %s: %#" PRIx64 ", %" PRIu64 " pages", step, what,
+			set->range[i].addr, set->range[i].pages);
+	if (set->n > 8)
+		box_log("%s: %s: and %u ranges more", step, what, set->n - 8);
+}
+
+/**
+ * model_compare - audit, and compare with the model
+ * @step: after which step, for the report
+ *
+ * Return: 0 if the host sees exactly what it should; 1, with what is wrong
+ * reported; a negative errno if there is no answer.
+ */
+int model_compare(const char *step)
+{
+	static struct set seen, want, more, less;
+	uint64_t grown, before;
+	unsigned int i;
+	int n;
+
+	/* The pools grow by themselves, in a work queue */
+	do {
+		before = atomic_bytes();
+		n = box_audit(0, 0, step, NULL, seen.range, SET_MAX / 2);
+		if (n < 0) {
+			box_log("%s: audit: %s", step, strerror(-n));
+			return n;
+		}
+		seen.n = n;
+	} while (atomic_bytes() != before);
+
+	if (!bounce_known && bounce_bytes) {
+		if (set_holds(&seen, bounce_addr, bounce_bytes))
+			set_add(&bounce, bounce_addr, bounce_bytes);
+		bounce_known = true;
+	}
+	want = pools;
+	set_join(&want, &atomic);
+	set_join(&want, &bounce);
+	set_join(&want, &held);
+	set_minus(&seen, &want, &more);
+	set_minus(&want, &seen, &less);
+
+	grown = before / PAGE - set_pages(&atomic);
+	if (more.n && set_pages(&more) == grown) {
+		for (i = 0; i < more.n; i++)
+			box_owner(more.range[i].addr, more.range[i].pages * PAGE,
+				  "pool for atomic allocations");
+		set_join(&atomic, &more);
+		more.n = 0;
+	}
+	say(step, &more, "visible and should not be");
+	say(step, &less, "not visible and should be");
+	return more.n || less.n;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef MODEL_H
+#define MODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "box.h"
+
+#define SET_MAX		512
+
+/* Pages, as ascending ranges of which none touches another */
+struct set {
+	unsigned int n;
+	struct box_range range[SET_MAX];
+};
+
+void set_add(struct set *set, uint64_t addr, uint64_t bytes);
+void set_remove(struct set *set, uint64_t addr, uint64_t bytes);
+bool set_holds(const struct set *set, uint64_t addr, uint64_t bytes);
+void set_minus(const struct set *a, const struct set *b, struct set *diff);
+uint64_t set_pages(const struct set *set);
+
+int model_init(void);
+int model_pool(const char *name, bool visible, uint64_t *addr, uint64_t *bytes);
+void model_hold(uint64_t addr, uint64_t bytes);
+void model_drop(uint64_t addr, uint64_t bytes);
+int model_compare(const char *step);
+long pool_used(const char *name);
+
+#endif
