@@ -8,6 +8,8 @@ set -u -o pipefail
 export LC_ALL=C.UTF-8
 # A git hook or an alias that calls us must not point our git at its own repository.
 unset "${!GIT_@}" CDPATH
+# Nor must our make's variables reach the kernel's make.
+unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 step=${0##*/}
@@ -34,7 +36,7 @@ die()
 again()
 {
 	local v out=
-	for v in TREE ARCH LINUX; do
+	for v in TREE LINUX ARCH TESTS; do
 		[ -n "${!v:-}" ] && out+="$v=${!v} "
 	done
 	printf '%ssteps/%s' "$out" "$step"
@@ -80,7 +82,7 @@ logged()
 		wait "$beater" 2>/dev/null
 		[ -t 1 ] && printf '\r\033[K'
 	fi
-	if [ "$status" -eq 0 ]; then
+	if [ "$status" -eq 0 ] || [ -n "${quiet_failure:-}" ]; then
 		say "   $what: $((SECONDS - start)) s"
 	else
 		report "$what: failed (status $status)" "$log"
@@ -133,4 +135,17 @@ lock()
 	exec 9>"$work/lock"
 	flock -n 9 || { say "   waiting for another run in ${work#"$top"/}"; flock 9; }
 	export LOCKED=1
+}
+
+# need PURPOSE...: the programs that a step calls
+need() { "$top/steps/packages" "$@" || exit; }
+
+# cross ARCH: the compiler's prefix on this machine, empty where it is native
+cross()
+{
+	case $1:$(uname -m) in
+	arm64:aarch64 | x86_64:x86_64) ;;
+	arm64:*) echo aarch64-linux-gnu- ;;
+	x86_64:*) echo x86-64-linux-gnu- ;;
+	esac
 }
