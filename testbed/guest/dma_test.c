@@ -452,7 +452,7 @@ static int run_sequence(const struct sequence *seq)
 		bad += do_step(seq, &seq->steps[i], i + 1);
 	if (seq->pool && !seq->shared_memory) {
 		after = pool_used(seq->pool);
-		if (after != before) {
+		if (after != before || after < 0) {
 			box_log("%s: slots in use: %ld before, %ld after",
 				seq->name, before, after);
 			bad++;

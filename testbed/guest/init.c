@@ -30,6 +30,7 @@ static const struct group {
 	{ "dma-pool", test_dma_pool },
 	{ "dma-plain", test_dma_plain },
 	{ "dma-own", test_dma_own },
+	{ "blk", test_blk },
 	{ "hang", test_hang },
 	{ "panic", test_panic },
 };

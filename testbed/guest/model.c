@@ -166,32 +166,38 @@ int model_pool(const char *name, bool visible, uint64_t *addr, uint64_t *bytes)
 }
 
 /**
- * pool_used - slots of a pool in use
- * @name: of the device tree's node, without the address; "" for the default one
+ * pool_used - slots of a restricted pool in use
+ * @name: of the device tree's node, without the address
+ *
+ * A pool whose first device comes before the default pool's debugfs folder
+ * (a late_initcall) has its own folder at debugfs' root, not in swiotlb/.
  *
  * Return: slots (of 2 kB), or a negative errno.
  */
 long pool_used(const char *name)
 {
-	DIR *dir = opendir("/sys/kernel/debug/swiotlb");
-	size_t len = strlen(name);
+	static const char *const folders[] = {
+		"/sys/kernel/debug/swiotlb", "/sys/kernel/debug",
+	};
+	size_t len = strlen(name), i;
 	char path[512], buf[32];
 	struct dirent *e;
-	long used = -ENOENT;
+	int n = -ENOENT;
 
-	while (dir && (e = readdir(dir)))
-		if (len && !strncmp(e->d_name, name, len) && e->d_name[len] == '@') {
-			snprintf(path, sizeof(path),
-				 "/sys/kernel/debug/swiotlb/%s/io_tlb_used",
-				 e->d_name);
-			used = read_file(path, buf, sizeof(buf));
+	for (i = 0; i < 2 && n < 0; i++) {
+		DIR *dir = opendir(folders[i]);
+
+		while (dir && (e = readdir(dir))) {
+			if (strncmp(e->d_name, name, len) || e->d_name[len] != '@')
+				continue;
+			snprintf(path, sizeof(path), "%s/%s/io_tlb_used",
+				 folders[i], e->d_name);
+			n = read_file(path, buf, sizeof(buf));
 		}
-	if (!len)
-		used = read_file("/sys/kernel/debug/swiotlb/io_tlb_used", buf,
-				 sizeof(buf));
-	if (dir)
-		closedir(dir);
-	return used < 0 ? used : strtol(buf, NULL, 0);
+		if (dir)
+			closedir(dir);
+	}
+	return n < 0 ? n : strtol(buf, NULL, 0);
 }
 
 /* Bytes of all pools for atomic allocations */
