@@ -13,6 +13,7 @@ int test_dma_pool(void);
 int test_dma_plain(void);
 int test_dma_own(void);
 int test_blk(void);
+int test_log(void);
 int test_hang(void);
 int test_panic(void);
 
