@@ -1,0 +1,460 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit suite for coherent memory of dma-direct: who shares it with the host,
+ * when, and which address the device gets. See
+ * Documentation/core-api/dma-private-memory.rst for the rules.
+ */
+#include <kunit/test.h>
+#include <linux/dma-direct.h>
+#include <linux/dma-mapping.h>
+#include <linux/mm.h>
+#include <linux/sizes.h>
+#include <linux/swiotlb.h>
+#include <linux/vmalloc.h>
+
+#include "platform.h"
+
+#ifdef CONFIG_ARM64
+#include <linux/arm-smccc.h>
+#include <asm/hypervisor.h>
+#endif
+
+/* The largest allocation that a pool can serve, see IO_TLB_SEGSIZE. */
+#define LARGEST		((size_t)IO_TLB_SEGSIZE << IO_TLB_SHIFT)
+
+/* One allocation, by one of the two ways there are. */
+struct chunk {
+	bool pages;
+	size_t size;
+	void *cpu_addr;
+	struct page *page;
+	dma_addr_t dma_addr;
+	phys_addr_t phys;
+};
+
+static bool chunk_alloc(struct dma_test *ctx, struct chunk *chunk, bool pages,
+			size_t size, gfp_t gfp)
+{
+	*chunk = (struct chunk) { .pages = pages, .size = size };
+
+	if (pages) {
+		chunk->page = dma_alloc_pages(ctx->dev, size, &chunk->dma_addr,
+					      DMA_BIDIRECTIONAL, gfp);
+		if (chunk->page)
+			chunk->cpu_addr = page_address(chunk->page);
+	} else {
+		chunk->cpu_addr = dma_alloc_coherent(ctx->dev, size,
+						     &chunk->dma_addr, gfp);
+	}
+	if (!chunk->cpu_addr)
+		return false;
+
+	chunk->phys = dma_to_phys(ctx->dev, chunk->dma_addr);
+	return true;
+}
+
+static void chunk_free(struct dma_test *ctx, struct chunk *chunk)
+{
+	if (chunk->pages)
+		dma_free_pages(ctx->dev, chunk->size, chunk->page,
+			       chunk->dma_addr, DMA_BIDIRECTIONAL);
+	else
+		dma_free_coherent(ctx->dev, chunk->size, chunk->cpu_addr,
+				  chunk->dma_addr);
+}
+
+static unsigned int chunk_count_shared(struct dma_test *ctx,
+				       struct chunk *chunk)
+{
+	return dma_test_count_shared(ctx, chunk->phys, chunk->size);
+}
+
+/* What holds for every allocation, wherever it is from. */
+static void expect_sound(struct kunit *test, struct chunk *chunk)
+{
+	struct dma_test *ctx = test->priv;
+	size_t size = PAGE_ALIGN(chunk->size);
+	dma_addr_t addr = chunk->phys;
+
+	KUNIT_EXPECT_NULL_MSG(test, memchr_inv(chunk->cpu_addr, 0, size),
+			      "%zu bytes are not zero", chunk->size);
+	KUNIT_EXPECT_TRUE(test, IS_ALIGNED(chunk->phys,
+					   PAGE_SIZE << get_order(size)));
+	if (ctx->platform->force)
+		addr = dma_test_shared_addr(ctx, addr);
+	if (ctx->rmem.priv) {
+		KUNIT_EXPECT_TRUE(test, dma_test_in_pool(ctx, chunk->phys, size));
+		addr = dma_test_shared_addr(ctx, chunk->phys);
+	}
+	KUNIT_EXPECT_EQ(test, chunk->dma_addr, addr);
+}
+
+static const size_t sizes[] = {
+	1, 64, SZ_2K, PAGE_SIZE - 1, PAGE_SIZE, PAGE_SIZE + 1, 3 * PAGE_SIZE,
+	SZ_64K, LARGEST,
+};
+
+/* Every size and both ways; the state of the pages before, while and after. */
+static void alloc_is_shared_until_freed(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	struct chunk chunk;
+	unsigned int i, pages, shared;
+
+	for (i = 0; i < 2 * ARRAY_SIZE(sizes); i++) {
+		KUNIT_ASSERT_TRUE(test, chunk_alloc(ctx, &chunk, i & 1,
+						    sizes[i / 2], GFP_KERNEL));
+		expect_sound(test, &chunk);
+		pages = PFN_UP(chunk.size);
+		shared = ctx->platform->force ? pages : 0;
+		KUNIT_EXPECT_EQ(test, chunk_count_shared(ctx, &chunk), shared);
+
+		chunk_free(ctx, &chunk);
+		KUNIT_EXPECT_EQ(test, chunk_count_shared(ctx, &chunk), 0);
+	}
+}
+
+/* A device that is not coherent has its memory remapped, and shared as well. */
+static void remapped_alloc_is_shared_by_linear_map(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	struct chunk chunk;
+
+	if (!ctx->platform->noncoherent || !ctx->platform->force)
+		kunit_skip(test, "nothing is both remapped and shared");
+
+	KUNIT_ASSERT_TRUE(test, chunk_alloc(ctx, &chunk, false, 4 * PAGE_SIZE,
+					    GFP_KERNEL));
+	KUNIT_EXPECT_TRUE(test, is_vmalloc_addr(chunk.cpu_addr));
+	KUNIT_EXPECT_EQ(test, chunk_count_shared(ctx, &chunk), 4);
+	expect_sound(test, &chunk);
+
+	chunk_free(ctx, &chunk);
+	KUNIT_EXPECT_EQ(test, chunk_count_shared(ctx, &chunk), 0);
+}
+
+/* Without a mapping for the kernel the memory still is what the device needs. */
+static void alloc_without_mapping_is_shared(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	unsigned int shared = ctx->platform->force ? 2 : 0;
+	phys_addr_t phys;
+	dma_addr_t addr;
+	void *cookie;
+
+	cookie = dma_alloc_attrs(ctx->dev, 2 * PAGE_SIZE, &addr, GFP_KERNEL,
+				 DMA_ATTR_NO_KERNEL_MAPPING);
+	KUNIT_ASSERT_NOT_NULL(test, cookie);
+	phys = dma_to_phys(ctx->dev, addr);
+	KUNIT_EXPECT_EQ(test, dma_test_count_shared(ctx, phys, 2 * PAGE_SIZE),
+			shared);
+	dma_free_attrs(ctx->dev, 2 * PAGE_SIZE, cookie, addr,
+		       DMA_ATTR_NO_KERNEL_MAPPING);
+	KUNIT_EXPECT_EQ(test, dma_test_count_shared(ctx, phys, 2 * PAGE_SIZE),
+			0);
+}
+
+/*
+ * The share of the n-th page is refused, for every n. What may be shared by
+ * then must not be freed: that the first page of the allocation still has its
+ * reference tells that none was.
+ */
+static void refused_share_leaks_what_is_shared(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	struct chunk chunk;
+	unsigned int i, n;
+
+	if (!ctx->platform->force || ctx->platform->real)
+		kunit_skip(test, "no share to refuse");
+
+	for (i = 0; i < 2; i++) {
+		for (n = 1; n <= 4; n++) {
+			ctx->refuse_share = n;
+			KUNIT_EXPECT_FALSE(test, chunk_alloc(ctx, &chunk, i,
+							     4 * PAGE_SIZE,
+							     GFP_KERNEL));
+			KUNIT_ASSERT_EQ(test, ctx->refuse_share, 0);
+			KUNIT_ASSERT_EQ(test, page_count(ctx->last_shared), 1);
+
+			/* nobody but this test knows of them */
+			xa_destroy(&ctx->shared);
+			dma_free_contiguous(ctx->dev, ctx->last_shared,
+					    4 * PAGE_SIZE);
+		}
+	}
+}
+
+static void refused_unshare_leaks_the_memory(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	struct chunk chunk;
+	unsigned int i, n;
+
+	if (!ctx->platform->force || ctx->platform->real)
+		kunit_skip(test, "no share to take back");
+
+	for (i = 0; i < 2; i++) {
+		for (n = 1; n <= 4; n++) {
+			KUNIT_ASSERT_TRUE(test, chunk_alloc(ctx, &chunk, i,
+							    4 * PAGE_SIZE,
+							    GFP_KERNEL));
+			ctx->refuse_unshare = n;
+			chunk_free(ctx, &chunk);
+			KUNIT_ASSERT_EQ(test, ctx->refuse_unshare, 0);
+			KUNIT_ASSERT_EQ(test, page_count(ctx->last_shared), 1);
+
+			xa_destroy(&ctx->shared);
+			dma_free_contiguous(ctx->dev, ctx->last_shared,
+					    4 * PAGE_SIZE);
+		}
+	}
+}
+
+/* The pool is shared when it is attached, once, and not by what is done then. */
+static void restricted_alloc_is_not_shared_again(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	unsigned long shares;
+	struct chunk chunk;
+	unsigned int i;
+
+	dma_test_restricted_pool(test, LARGEST);
+	shares = ctx->shares;
+
+	for (i = 0; i < 2 * ARRAY_SIZE(sizes); i++) {
+		KUNIT_ASSERT_TRUE(test, chunk_alloc(ctx, &chunk, i & 1,
+						    sizes[i / 2], GFP_KERNEL));
+		expect_sound(test, &chunk);
+		KUNIT_EXPECT_EQ(test, ctx->shares, shares);
+		KUNIT_EXPECT_GT(test, dma_test_used(ctx), 0);
+		chunk_free(ctx, &chunk);
+		KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
+	}
+}
+
+static void restricted_free_leaves_pool_shared(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	unsigned int i, pages = LARGEST / PAGE_SIZE;
+	struct chunk chunk;
+
+	if (!ctx->platform->shares)
+		kunit_skip(test, "nothing is private here");
+
+	dma_test_restricted_pool(test, LARGEST);
+	for (i = 0; i < 2; i++) {
+		KUNIT_ASSERT_TRUE(test, chunk_alloc(ctx, &chunk, i,
+						    4 * PAGE_SIZE, GFP_KERNEL));
+		chunk_free(ctx, &chunk);
+		KUNIT_EXPECT_EQ(test, ctx->unshares, 0);
+		KUNIT_EXPECT_EQ(test, pages,
+				dma_test_count_shared(ctx, ctx->rmem.base,
+						      ctx->rmem.size));
+		KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
+	}
+}
+
+static void restricted_alloc_has_shared_address(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	struct chunk chunk;
+	unsigned int i;
+
+	dma_test_restricted_pool(test, SZ_64K);
+	for (i = 0; i < 2; i++) {
+		KUNIT_ASSERT_TRUE(test, chunk_alloc(ctx, &chunk, i, PAGE_SIZE,
+						    GFP_KERNEL));
+		KUNIT_EXPECT_EQ(test, chunk.dma_addr,
+				dma_test_shared_addr(ctx, chunk.phys));
+		chunk_free(ctx, &chunk);
+	}
+}
+
+/* The mask is held against the address that the device would be given. */
+static void restricted_alloc_honours_mask(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	struct chunk chunk;
+	unsigned int i;
+	bool done;
+
+	dma_test_restricted_pool(test, SZ_64K);
+	ctx->dev->coherent_dma_mask = DMA_BIT_MASK(32);
+	for (i = 0; i < 2; i++) {
+		done = chunk_alloc(ctx, &chunk, i, PAGE_SIZE, GFP_KERNEL);
+		KUNIT_EXPECT_EQ(test, done, !ctx->platform->alias);
+		if (done)
+			chunk_free(ctx, &chunk);
+		KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
+	}
+}
+
+static void restricted_pool_can_be_used_up(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	unsigned int n, pages = SZ_64K / PAGE_SIZE;
+	struct chunk *chunks, extra;
+
+	dma_test_restricted_pool(test, SZ_64K);
+	chunks = kunit_kcalloc(test, pages, sizeof(*chunks), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, chunks);
+
+	KUNIT_EXPECT_FALSE(test, chunk_alloc(ctx, &extra, false, SZ_128K,
+					     GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
+
+	for (n = 0; n < pages; n++)
+		if (!chunk_alloc(ctx, &chunks[n], n & 1, PAGE_SIZE, GFP_KERNEL))
+			break;
+	KUNIT_EXPECT_EQ(test, n, pages);
+	KUNIT_EXPECT_FALSE(test, chunk_alloc(ctx, &extra, false, 1, GFP_KERNEL));
+	KUNIT_EXPECT_FALSE(test, chunk_alloc(ctx, &extra, true, PAGE_SIZE,
+					     GFP_KERNEL));
+	while (n--)
+		chunk_free(ctx, &chunks[n]);
+	KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
+
+	KUNIT_ASSERT_TRUE(test, chunk_alloc(ctx, &extra, false, SZ_64K,
+					    GFP_KERNEL));
+	chunk_free(ctx, &extra);
+	KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
+}
+
+static void restricted_alloc_need_not_sleep(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	unsigned long shares;
+	struct chunk chunk;
+	unsigned int i;
+
+	dma_test_restricted_pool(test, SZ_64K);
+	shares = ctx->shares;
+	for (i = 0; i < 2; i++) {
+		KUNIT_ASSERT_TRUE(test, chunk_alloc(ctx, &chunk, i, PAGE_SIZE,
+						    GFP_ATOMIC));
+		expect_sound(test, &chunk);
+		KUNIT_EXPECT_EQ(test, ctx->shares, shares);
+		chunk_free(ctx, &chunk);
+		KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
+	}
+}
+
+/* A driver releases its memory regions before devres frees its memory. */
+static void restricted_free_after_release(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	struct chunk chunks[2];
+	unsigned int i;
+
+	dma_test_restricted_pool(test, SZ_64K);
+	for (i = 0; i < 2; i++)
+		KUNIT_ASSERT_TRUE(test, chunk_alloc(ctx, &chunks[i], i,
+						    PAGE_SIZE, GFP_KERNEL));
+	if (ctx->rmem.ops->device_release)
+		ctx->rmem.ops->device_release(&ctx->rmem, ctx->dev);
+	for (i = 0; i < 2; i++)
+		chunk_free(ctx, &chunks[i]);
+
+	KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
+	KUNIT_EXPECT_EQ(test, ctx->unshares, 0);
+}
+
+/* The second device finds the pool as the first one made it. */
+static void restricted_pool_is_shared_once(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	struct device *second = dma_test_device(test, "dma-kunit-second");
+	struct chunk mine, other;
+	unsigned long shares;
+
+	dma_test_restricted_pool(test, SZ_64K);
+	shares = ctx->shares;
+	if (!ctx->platform->real)
+		KUNIT_EXPECT_EQ(test, shares, SZ_64K / PAGE_SIZE);
+	dma_test_attach(test, second);
+	KUNIT_EXPECT_EQ(test, ctx->shares, shares);
+
+	KUNIT_ASSERT_TRUE(test, chunk_alloc(ctx, &mine, false, PAGE_SIZE,
+					    GFP_KERNEL));
+	swap(ctx->dev, second);
+	if (chunk_alloc(ctx, &other, false, PAGE_SIZE, GFP_KERNEL)) {
+		expect_sound(test, &other);
+		KUNIT_EXPECT_NE(test, mine.phys, other.phys);
+		chunk_free(ctx, &other);
+	} else {
+		KUNIT_FAIL(test, "the second device cannot allocate");
+	}
+	swap(ctx->dev, second);
+	chunk_free(ctx, &mine);
+	KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
+}
+
+#ifdef CONFIG_ARM64
+/* The hypercall that shares memory is what makes a guest a protected one. */
+static void arm64_protected_guest_forces_unencrypted(struct kunit *test)
+{
+	bool protected = false;
+
+	if (!IS_ENABLED(CONFIG_ARM_PKVM_GUEST))
+		kunit_skip(test, "this kernel cannot be a protected guest");
+
+	protected = kvm_arm_hyp_service_available(ARM_SMCCC_KVM_FUNC_MEM_SHARE);
+	KUNIT_EXPECT_TRUE(test,
+			  IS_ENABLED(CONFIG_ARCH_HAS_FORCE_DMA_UNENCRYPTED));
+	KUNIT_EXPECT_EQ(test, force_dma_unencrypted(NULL), protected);
+}
+#endif
+
+#define CASE(name) KUNIT_CASE_PARAM(name, dma_platform_gen_params)
+
+static struct kunit_case dma_direct_cases[] = {
+	CASE(alloc_is_shared_until_freed),
+	CASE(remapped_alloc_is_shared_by_linear_map),
+	CASE(alloc_without_mapping_is_shared),
+	CASE(refused_share_leaks_what_is_shared),
+	CASE(refused_unshare_leaks_the_memory),
+	{ }
+};
+
+static struct kunit_case dma_restricted_cases[] = {
+	CASE(restricted_alloc_is_not_shared_again),
+	CASE(restricted_free_leaves_pool_shared),
+	CASE(restricted_alloc_has_shared_address),
+	CASE(restricted_alloc_honours_mask),
+	CASE(restricted_pool_can_be_used_up),
+	CASE(restricted_alloc_need_not_sleep),
+	CASE(restricted_free_after_release),
+	CASE(restricted_pool_is_shared_once),
+	{ }
+};
+
+static struct kunit_suite dma_direct_suite = {
+	.name = "dma_direct",
+	.init = dma_test_init,
+	.exit = dma_test_exit,
+	.test_cases = dma_direct_cases,
+};
+
+static struct kunit_suite dma_restricted_suite = {
+	.name = "dma_restricted",
+	.init = dma_test_init,
+	.exit = dma_test_exit,
+	.test_cases = dma_restricted_cases,
+};
+
+#ifdef CONFIG_ARM64
+static struct kunit_case dma_arm64_cases[] = {
+	KUNIT_CASE(arm64_protected_guest_forces_unencrypted),
+	{ }
+};
+
+static struct kunit_suite dma_arm64_suite = {
+	.name = "dma_arm64",
+	.test_cases = dma_arm64_cases,
+};
+
+kunit_test_suites(&dma_direct_suite, &dma_restricted_suite, &dma_arm64_suite);
+#else
+kunit_test_suites(&dma_direct_suite, &dma_restricted_suite);
+#endif

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit suite for streaming DMA through a restricted pool: where the device's
+ * copy lies, how it is addressed, what is copied and that slots come back.
+ *
+ * Included by swiotlb.c.
+ */
+#include <kunit/test.h>
+#include <linux/dma-direct.h>
+#include <linux/dma-mapping.h>
+#include <linux/mm.h>
+#include <linux/sizes.h>
+#include <linux/swiotlb.h>
+
+#include "platform.h"
+
+const struct reserved_mem_ops *dma_test_pool_ops(void)
+{
+	return &rmem_swiotlb_ops;
+}
+
+/* Number of the restricted pool's slots in use. */
+unsigned long dma_test_used(struct dma_test *ctx)
+{
+	return mem_used(ctx->rmem.priv);
+}
+
+static const size_t sizes[] = { 1, 64, SZ_2K, SZ_4K, SZ_4K + 1, SZ_64K };
+
+static void *device_view(struct dma_test *ctx, dma_addr_t addr)
+{
+	return phys_to_virt(dma_to_phys(ctx->dev, addr));
+}
+
+/* Maps @size bytes at @buf, and checks what holds for every mapping. */
+static dma_addr_t map(struct kunit *test, void *buf, size_t size,
+		      enum dma_data_direction dir)
+{
+	struct dma_test *ctx = test->priv;
+	dma_addr_t addr = dma_map_single(ctx->dev, buf, size, dir);
+	phys_addr_t phys;
+
+	KUNIT_ASSERT_FALSE(test, dma_mapping_error(ctx->dev, addr));
+	phys = dma_to_phys(ctx->dev, addr);
+	KUNIT_EXPECT_TRUE(test, dma_test_in_pool(ctx, phys, size));
+	KUNIT_EXPECT_EQ(test, addr, dma_test_shared_addr(ctx, phys));
+	KUNIT_EXPECT_GT(test, dma_test_used(ctx), 0);
+	return addr;
+}
+
+static void bounced_data_goes_both_ways(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	unsigned long shares;
+	unsigned int i;
+	dma_addr_t addr;
+	u8 *buf;
+
+	dma_test_restricted_pool(test, SZ_256K);
+	shares = ctx->shares;
+	buf = kunit_kmalloc(test, SZ_64K, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, buf);
+
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		memset(buf, 0x11, sizes[i]);
+		addr = map(test, buf, sizes[i], DMA_TO_DEVICE);
+		KUNIT_EXPECT_EQ(test, 0, memcmp(device_view(ctx, addr), buf,
+						sizes[i]));
+		dma_unmap_single(ctx->dev, addr, sizes[i], DMA_TO_DEVICE);
+		KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
+
+		addr = map(test, buf, sizes[i], DMA_FROM_DEVICE);
+		memset(device_view(ctx, addr), 0x22, sizes[i]);
+		dma_unmap_single(ctx->dev, addr, sizes[i], DMA_FROM_DEVICE);
+		KUNIT_EXPECT_NULL(test, memchr_inv(buf, 0x22, sizes[i]));
+		KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
+	}
+	KUNIT_EXPECT_EQ(test, ctx->shares, shares);
+	KUNIT_EXPECT_EQ(test, ctx->unshares, 0);
+}
+
+static void sync_copies_without_unmapping(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	dma_addr_t addr;
+	u8 *buf;
+
+	dma_test_restricted_pool(test, SZ_64K);
+	buf = kunit_kzalloc(test, SZ_4K, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, buf);
+
+	addr = map(test, buf, SZ_4K, DMA_BIDIRECTIONAL);
+	memset(buf, 0x33, SZ_4K);
+	dma_sync_single_for_device(ctx->dev, addr, SZ_4K, DMA_BIDIRECTIONAL);
+	KUNIT_EXPECT_NULL(test, memchr_inv(device_view(ctx, addr), 0x33, SZ_4K));
+	memset(device_view(ctx, addr), 0x44, SZ_4K);
+	dma_sync_single_for_cpu(ctx->dev, addr, SZ_4K, DMA_BIDIRECTIONAL);
+	KUNIT_EXPECT_NULL(test, memchr_inv(buf, 0x44, SZ_4K));
+	dma_unmap_single(ctx->dev, addr, SZ_4K, DMA_BIDIRECTIONAL);
+	KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
+}
+
+/* Bounce buffers and coherent memory share the slots and do not share bytes. */
+static void full_pool_refuses_and_recovers(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	unsigned int n, slots = SZ_64K >> IO_TLB_SHIFT;
+	dma_addr_t *addrs, coherent;
+	void *buf, *cpu_addr;
+
+	dma_test_restricted_pool(test, SZ_64K);
+	addrs = kunit_kcalloc(test, slots, sizeof(*addrs), GFP_KERNEL);
+	buf = kunit_kzalloc(test, SZ_2K, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, addrs);
+	KUNIT_ASSERT_NOT_NULL(test, buf);
+
+	cpu_addr = dma_alloc_coherent(ctx->dev, PAGE_SIZE, &coherent,
+				      GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, cpu_addr);
+	memset(buf, 0x55, SZ_2K);
+
+	for (n = 0; n < slots; n++) {
+		addrs[n] = dma_map_single_attrs(ctx->dev, buf, SZ_2K,
+						DMA_TO_DEVICE,
+						DMA_ATTR_NO_WARN);
+		if (dma_mapping_error(ctx->dev, addrs[n]))
+			break;
+	}
+	KUNIT_EXPECT_EQ(test, n, slots - (PAGE_SIZE >> IO_TLB_SHIFT));
+	KUNIT_EXPECT_EQ(test, dma_test_used(ctx), slots);
+	KUNIT_EXPECT_NULL(test, memchr_inv(cpu_addr, 0, PAGE_SIZE));
+
+	while (n--)
+		dma_unmap_single(ctx->dev, addrs[n], SZ_2K, DMA_TO_DEVICE);
+	KUNIT_EXPECT_EQ(test, dma_test_used(ctx), PAGE_SIZE >> IO_TLB_SHIFT);
+	dma_free_coherent(ctx->dev, PAGE_SIZE, cpu_addr, coherent);
+	KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
+
+	addrs[0] = map(test, buf, SZ_2K, DMA_TO_DEVICE);
+	dma_unmap_single(ctx->dev, addrs[0], SZ_2K, DMA_TO_DEVICE);
+}
+
+/* A buffer that was mapped by way of the pool finds its way back to it. */
+static void unmap_after_release(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	dma_addr_t addr;
+	u8 *buf;
+
+	dma_test_restricted_pool(test, SZ_64K);
+	buf = kunit_kzalloc(test, SZ_4K, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, buf);
+
+	addr = map(test, buf, SZ_4K, DMA_FROM_DEVICE);
+	memset(device_view(ctx, addr), 0x66, SZ_4K);
+	if (ctx->rmem.ops->device_release)
+		ctx->rmem.ops->device_release(&ctx->rmem, ctx->dev);
+	dma_unmap_single(ctx->dev, addr, SZ_4K, DMA_FROM_DEVICE);
+	KUNIT_EXPECT_NULL(test, memchr_inv(buf, 0x66, SZ_4K));
+	KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
+}
+
+/* What is too large for any pool is refused at once. */
+static void oversized_mapping_is_refused(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	dma_addr_t addr;
+	void *buf;
+
+	dma_test_restricted_pool(test, SZ_64K);
+	buf = kunit_kzalloc(test, SZ_128K, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, buf);
+	addr = dma_map_single_attrs(ctx->dev, buf, SZ_128K, DMA_TO_DEVICE,
+				    DMA_ATTR_NO_WARN);
+	KUNIT_EXPECT_TRUE(test, dma_mapping_error(ctx->dev, addr));
+	KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
+}
+
+#define CASE(name) KUNIT_CASE_PARAM(name, dma_platform_gen_params)
+
+static struct kunit_case dma_swiotlb_cases[] = {
+	CASE(bounced_data_goes_both_ways),
+	CASE(sync_copies_without_unmapping),
+	CASE(full_pool_refuses_and_recovers),
+	CASE(unmap_after_release),
+	CASE(oversized_mapping_is_refused),
+	{ }
+};
+
+static struct kunit_suite dma_swiotlb_suite = {
+	.name = "dma_swiotlb",
+	.init = dma_test_init,
+	.exit = dma_test_exit,
+	.test_cases = dma_swiotlb_cases,
+};
+
+kunit_test_suite(dma_swiotlb_suite);
