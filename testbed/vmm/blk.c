@@ -92,8 +92,9 @@ static int request_copy(struct disk *disk, const struct virtio_request *req,
 					 part->addr + offset, p, chunk);
 		if (err) {
 			virtio_broken(&disk->vdev, "cannot %s a request's %s at %#"
-				      PRIx64, writable ? "write" : "read", what,
-				      part->addr + offset);
+				      PRIx64 ": %s", writable ? "write" : "read",
+				      what, part->addr + offset,
+				      err == -EACCES ? "a private page" : "not memory");
 			return err;
 		}
 		p += chunk;

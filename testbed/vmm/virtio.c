@@ -107,7 +107,8 @@ static int read_ring(struct virtio_device *vdev, const char *what,
 	int err = guest_read(&vdev->dev, what, addr, buf, len);
 
 	if (err)
-		virtio_broken(vdev, "cannot read its %s at %#" PRIx64, what, addr);
+		virtio_broken(vdev, "cannot read its %s at %#" PRIx64 ": %s", what,
+			      addr, err == -EACCES ? "a private page" : "not memory");
 	return err;
 }
 
@@ -227,8 +228,8 @@ int virtio_complete(struct virtio_device *vdev, uint16_t head, uint32_t len)
 				  &q->next_used, sizeof(q->next_used));
 	}
 	if (err)
-		virtio_broken(vdev, "cannot write its used ring at %#" PRIx64,
-			      addr);
+		virtio_broken(vdev, "cannot write its used ring at %#" PRIx64 ": %s",
+			      addr, err == -EACCES ? "a private page" : "not memory");
 	return err;
 }
 

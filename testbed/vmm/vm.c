@@ -207,10 +207,13 @@ static void *vcpu_main(void *arg)
 		pthread_mutex_lock(&lock);
 		if (!ret)
 			handle_exit(vcpu);
+		else if (err == ENOMEM)
+			vm_stop(STATUS_SETUP, "vcpu%u: KVM_RUN: the host refuses the guest more memory",
+				vcpu->nr);
 		else if (err != EINTR && err != EAGAIN)
 			vm_stop(STATUS_CRASH, "vcpu%u: KVM_RUN: %s%s", vcpu->nr,
-				strerror(err), err == EFAULT || err == ENOMEM ?
-				": the host has no memory to give, or has taken a page back" : "");
+				strerror(err), err == EFAULT ?
+				", as when the host has taken a page back" : "");
 	}
 	pthread_mutex_unlock(&lock);
 	return NULL;
