@@ -16,7 +16,7 @@ step=${0##*/}
 TREE=${TREE:-6.12}
 LINUX=${LINUX:-}
 V=${V:-}
-build=$top/build
+build=${BUILD:-$top/build}
 jobs=$(nproc)
 
 say()  { printf '%s\n' "$*"; }
@@ -32,6 +32,9 @@ die()
 	exit "$status"
 }
 
+# In a message a path is as short as it can be.
+short() { printf '%s' "${1#"$top"/}"; }
+
 # again prints how to run just this step once more, with the variables that matter.
 again()
 {
@@ -39,7 +42,7 @@ again()
 	for v in TREE LINUX ARCH TESTS; do
 		[ -n "${!v:-}" ] && out+="$v=${!v} "
 	done
-	printf '%ssteps/%s' "$out" "$step"
+	printf '%s%s' "$out" "$(realpath --relative-to="$top" "$0")"
 }
 
 # Dollars of the tree file are not expanded: it is data.
@@ -112,7 +115,7 @@ report()
 		say "$1"
 		say "--- last lines of the log"
 		tail -n 30 "$2" | tr -d '\r'
-		say "--- whole log: ${2#"$top"/}"
+		say "--- whole log: $(short "$2")"
 		say "--- again:     $(again)"
 	} >&2
 }
@@ -124,17 +127,20 @@ free_space()
 	mkdir -p "$1" || die 125 "$1: cannot be made"
 	have=$(df -Pk "$1" | awk 'NR == 2 { print int($4 / 1048576) }')
 	[ "$have" -ge "$2" ] ||
-		die 125 "no disk space: $3 needs $2 GB under ${1#"$top"/}, $have GB are free"
+		die 125 "no disk space: $3 needs $2 GB under $(short "$1"), $have GB are free"
 }
 
-# Two runs in one work tree would each build half of the other's edit.
+# lock FILE: two runs in one work tree would each build half of the other's edit.
 lock()
 {
-	[ -z "${LOCKED:-}" ] || return 0
-	mkdir -p "$work" || die 125 "$work: cannot be made"
-	exec 9>"$work/lock"
-	flock -n 9 || { say "   waiting for another run in ${work#"$top"/}"; flock 9; }
-	export LOCKED=1
+	case :${LOCKED:-}: in
+	*":$1:"*) return 0 ;;
+	esac
+	local fd
+	mkdir -p "${1%/*}" || die 125 "${1%/*}: cannot be made"
+	exec {fd}>"$1"
+	flock -n "$fd" || { say "   waiting for another run that holds $(short "$1")"; flock "$fd"; }
+	export LOCKED=${LOCKED:-}:$1
 }
 
 # need PURPOSE...: the programs that a step calls

@@ -5,6 +5,7 @@
   series.py patches   write patches/TREE/ from series/
   series.py tree      bring the work tree to base + series
   series.py series    take the work tree's commits back into series/
+  series.py commits   make the commits and list them in build/TREE/commits: id, file in series/, fix or other
   series.py state     say in a word how the work tree stands to series/: same, behind or edited
 
 A file of series/ is one commit in mail format. Below its '---' stand 'Adds: PATH' lines, one for each new file, which
@@ -307,8 +308,9 @@ def cover_letter(scratch, commits, tip):
     return '\n'.join(line.rstrip() for line in text.splitlines()) + '\n'
 
 
-def patches(folder=None):
-    folder = folder or os.path.join(TOP, 'patches', TREE)
+def patches():
+    # checks/patches-fresh compares, and writes elsewhere.
+    folder = os.environ.get('PATCHES') or os.path.join(TOP, 'patches', TREE)
     scratch, commits, tip, texts = build()
     if os.path.exists(os.path.join(SERIES, 'cover-letter.txt')):
         texts['cover-letter.txt'] = cover_letter(scratch, commits, tip)
@@ -521,6 +523,17 @@ def slug_of(subject):
     return re.sub(r'[^A-Za-z0-9]+', '-', subject).strip('-')[:56].rstrip('-').lower() + '.patch'
 
 
+def commits():
+    """For who builds every commit: scratch.git holds them until the next run."""
+    scratch, made, tip, _ = build()
+    also = tree_file('fixes')
+    lines = ['%s base other' % scratch.base]
+    for name, patch, commit in made:
+        fix = re.search(r'^Fixes: ', patch.message, re.M) or name[:-6] in also
+        lines.append('%s %s %s' % (commit, name[:-6], 'fix' if fix else 'other'))
+    write(os.path.join(WORK, 'commits'), '\n'.join(lines) + '\n')
+
+
 def state():
     base = dict(line.split('=', 1) for line in read(os.path.join(WORK, 'base')).splitlines())
     if edits():
@@ -529,7 +542,7 @@ def state():
         print('same' if stamp('key') == inputs_key(base['commit']) else 'behind')
 
 
-COMMANDS = {'patches': patches, 'tree': tree, 'series': take_back, 'state': state}
+COMMANDS = {'patches': patches, 'tree': tree, 'series': take_back, 'commits': commits, 'state': state}
 
 if __name__ == '__main__':
     if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:

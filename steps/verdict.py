@@ -31,7 +31,8 @@ def main(status, json_file, console, tests_file):
     except (OSError, ValueError):
         results = []
     with open(console, errors='replace') as f:
-        splats = [line.strip() for line in f if SPLAT.search(line)]
+        lines = f.read().splitlines()
+    splats = [line.strip() for line in lines if SPLAT.search(line)]
     with open(tests_file, 'w') as f:
         f.writelines('%s %s\n' % (s, n) for n, s in results)
 
@@ -45,6 +46,13 @@ def main(status, json_file, console, tests_file):
     for name, result in results:
         if result in ('FAIL', 'ERROR'):
             print('   %s: %s' % ({'FAIL': 'failed', 'ERROR': 'crashed'}[result], name))
+    reasons = {}
+    for line in lines:
+        skip = re.search(r'^ +ok \d+ .*# SKIP (.*)', line)
+        if skip:
+            reasons[skip.group(1)] = reasons.get(skip.group(1), 0) + 1
+    for reason, count in sorted(reasons.items(), key=lambda r: -r[1]):
+        print('   skipped %d: %s' % (count, reason.strip()))
     for line in splats[:5]:
         print('   console: ' + line)
 
