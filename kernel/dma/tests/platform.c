@@ -261,7 +261,7 @@ void dma_test_exit(struct kunit *test)
 
 static struct page *pool_page(struct dma_test *ctx, unsigned int i)
 {
-	return phys_to_page(ctx->rmem.base + i * PAGE_SIZE);
+	return pfn_to_page(PHYS_PFN(ctx->rmem.base) + i);
 }
 
 static void restricted_pool_destroy(void *data)
