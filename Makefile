@@ -1,13 +1,15 @@
-# The front door. Each target is a step in steps/, which can be run without make as well, and is where its exit status
-# can be had: make itself turns every failure into 2.
-export TREE LINUX ARCH TESTS TIMEOUT V FORCE CHECKS INSTALL
+# The front door. Each target is a step in steps/, which can be run without make as well. The exit statuses of the
+# README are those of the steps: make itself turns every failure into 2.
+export TREE LINUX ARCH TESTS TIMEOUT CHECKS V FORCE INSTALL
 
 help:
 	@sed -n 's/^#: //p' Makefile
 
-#: make kunit        the KUnit suites on the work tree, at EL1 in plain QEMU; ARCH=arm64 | x86_64, TESTS=glob
-kunit:
-	@steps/kunit
+#: make run          the main job: source, git am, build, boot, suites, one verdict
+#: make kunit        the suites on the work tree, the quick loop: ARCH=arm64 | x86_64, TESTS=glob
+#: make check        all that a change must pass; CHECKS="am shell" runs some
+run kunit check mutants unpatched:
+	@steps/$@
 
 #: make tree         build/6.12/linux: a git work tree, base and series as commits; edit and commit there
 #: make series       takes the work tree's commits back into series/
@@ -15,4 +17,9 @@ kunit:
 tree series patches:
 	@steps/tree $@
 
-.PHONY: help kunit tree series patches
+#: make mutants      leaves out each fix, puts in each fault of mutants/: which test goes red
+#: make unpatched    the suites without the fixes: which tests fail
+#:
+#: TREE=6.12 the base, LINUX=DIR your own git tree instead, V=1 raw commands, INSTALL=no only say what is missing
+
+.PHONY: help run kunit check mutants unpatched tree series patches

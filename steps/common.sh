@@ -42,7 +42,7 @@ again()
 	for v in TREE LINUX ARCH TESTS; do
 		[ -n "${!v:-}" ] && out+="$v=${!v} "
 	done
-	printf '%s%s' "$out" "$(realpath --relative-to="$top" "$0")"
+	printf '%s%s' "$out" "${again:-$(realpath --relative-to="$top" "$0")}"
 }
 
 # Dollars of the tree file are not expanded: it is data.
@@ -63,49 +63,59 @@ fi
 linux=$work/linux
 export TREE LINUX work linux top
 
-# logged LOG WHAT COMMAND...: runs COMMAND with all it prints in LOG, shows that it is alive, returns its status.
-# On failure: the last 30 lines, where the whole log is and how to run it again.
-logged()
+# watched LOG WHAT COMMAND...: runs COMMAND with all it prints in LOG and shows that it is alive; returns its status.
+watched()
 {
-	local log=$1 what=$2 pid status start=$SECONDS
+	local log=$1 what=$2 status pid beater
 	shift 2
 	mkdir -p "${log%/*}"
 	if [ -n "$V" ]; then
 		printf '+' && printf ' %q' "$@" && echo
 		"$@" </dev/null 2>&1 | tee "$log"
-		status=$?
-	else
-		"$@" </dev/null >"$log" 2>&1 &
-		pid=$!
-		beat "$what" "$log" "$pid" &
-		local beater=$!
-		wait "$pid"
-		status=$?
-		kill "$beater" 2>/dev/null
-		wait "$beater" 2>/dev/null
-		[ -t 1 ] && printf '\r\033[K'
+		return
 	fi
-	if [ "$status" -eq 0 ] || [ -n "${quiet_failure:-}" ]; then
-		say "   $what: $((SECONDS - start)) s"
-	else
-		report "$what: failed (status $status)" "$log"
-	fi
+	"$@" </dev/null >"$log" 2>&1 &
+	pid=$!
+	beat "$what" "$log" "$pid" &
+	beater=$!
+	wait "$pid"
+	status=$?
+	kill "$beater" 2>/dev/null
+	wait "$beater" 2>/dev/null
+	[ ! -t 1 ] || printf '\r\033[K'
 	return "$status"
 }
 
-# On a terminal one line that changes; in a log one line each half minute.
+# On a terminal one line that changes; in a log one line each half minute. It waits in bash itself, on a pipe that
+# never says anything: a sleep would outlive it and hold our locks and our reader's pipe.
 beat()
 {
-	local what=$1 log=$2 pid=$3 start=$SECONDS
-	while kill -0 "$pid" 2>/dev/null; do
+	local what=$1 log=$2 pid=$3 start=$SECONDS now idle pause=30
+	exec {idle}<> <(:)
+	[ ! -t 1 ] || pause=1
+	while ! read -r -t "$pause" -u "$idle" now; do
+		kill -0 "$pid" 2>/dev/null || return
+		now="   $what: $((SECONDS - start)) s, $(tail -n 1 "$log" | tr -d '\r' | cut -c1-80)"
 		if [ -t 1 ]; then
-			printf '\r\033[K   %s: %d s, %d lines' "$what" $((SECONDS - start)) "$(wc -l <"$log")"
-			sleep 1 >/dev/null 2>&1
+			printf '\r\033[K%s' "${now:0:${COLUMNS:-80}-1}"
 		else
-			sleep 30 >/dev/null 2>&1 # must not hold our reader's pipe open
-			say "   $what: $((SECONDS - start)) s so far"
+			say "$now"
 		fi
 	done
+}
+
+# logged LOG WHAT COMMAND...: watched, and a word on how it went.
+logged()
+{
+	local start=$SECONDS status
+	watched "$@"
+	status=$?
+	if [ "$status" -eq 0 ]; then
+		say "   $2: $((SECONDS - start)) s"
+	else
+		report "$2: failed (status $status)" "$1"
+	fi
+	return "$status"
 }
 
 # report WHAT LOG: the form of every failure.
