@@ -38,12 +38,15 @@ static __thread sigjmp_buf *recover;
 
 static void on_fault(int sig, siginfo_t *info, void *context)
 {
+	static const char own[] = "vmm: a bad access of the VMM's own\n";
 	uint8_t *addr = info->si_addr;
 
 	(void)context;
 	if (recover && addr >= ram.host && addr < ram.host + ram.size)
 		siglongjmp(*recover, 1);
-	/* A fault of our own: let the second one be fatal */
+	if (write(STDOUT_FILENO, own, sizeof(own) - 1) > 0)
+		fsync(STDOUT_FILENO);
+	/* The same access again ends it */
 	signal(sig, SIG_DFL);
 }
 
@@ -261,12 +264,15 @@ static uint64_t locked_pages(void)
 
 static int add_page(struct audit *audit, uint64_t addr)
 {
-	struct range *last = audit->ranges + audit->nr_ranges - 1;
+	struct range *last;
 
 	audit->visible++;
-	if (audit->nr_ranges && last->addr + last->pages * PAGE_SIZE == addr) {
-		last->pages++;
-		return 0;
+	if (audit->nr_ranges) {
+		last = audit->ranges + audit->nr_ranges - 1;
+		if (last->addr + last->pages * PAGE_SIZE == addr) {
+			last->pages++;
+			return 0;
+		}
 	}
 	/* Room for 64 more at every 64th */
 	if (audit->nr_ranges % 64 == 0) {

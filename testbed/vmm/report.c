@@ -75,12 +75,14 @@ void report_text(const char *prefix, const char *text, size_t len)
  * @addr: guest physical address
  * @bytes: length
  *
- * Return: 0, or -1 if there is no room for more.
+ * Return: 0, or -1 if there is no room for more or no such range.
  */
 int owner_add(const char *name, uint64_t addr, uint64_t bytes)
 {
 	struct owner *o;
 
+	if (addr + bytes < addr)
+		return -1;
 	for (o = owners; o < owners + nr_owners; o++)
 		if (o->addr == addr && o->bytes == bytes)
 			break;
