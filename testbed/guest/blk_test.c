@@ -246,13 +246,14 @@ static int test_flight(const char *name, unsigned int big, unsigned int small,
 }
 
 /* test_blk - block I/O through the disks' restricted pool */
-int test_blk(void)
+int test_blk(const char *group)
 {
 	size_t size = MAX_REQUESTS * REQUEST;
 	char path[32];
 	uint8_t *buf;
 	int failed;
 
+	(void)group;
 	slot = find_disk("data", path, sizeof(path));
 	if (slot < 0) {
 		box_result(RESULT_FAIL, "blk: there is no disk 'data'");

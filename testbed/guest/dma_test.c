@@ -42,6 +42,7 @@ struct step {
 
 /* What the steps of a sequence are about, and whose memory it should be */
 struct sequence {
+	const char *group;
 	const char *name;
 	const char *pool;	/* node of the devices' own pool, or NULL */
 	bool shared_memory;	/* it is a shared-dma-pool */
@@ -70,21 +71,23 @@ struct sequence {
 	P(dev, 2),					\
 	P(dev, 3),					\
 	P(dev, 1),					\
-	G(dev, 4, COHERENT, 4 * KB, ATOMIC),		\
-	G(dev, 5, COHERENT, 20 * KB, ATOMIC),		\
+	G(dev, 4, PAGES, 4 * KB, 0),			\
+	G(dev, 5, PAGES, 32 * KB, 0),			\
 	P(dev, 4),					\
 	P(dev, 5),					\
-	G(dev, 6, PAGES, 4 * KB, 0),			\
-	G(dev, 7, PAGES, 32 * KB, 0),			\
+	G(dev, 6, NO_MAPPING, 8 * KB, 0),		\
+	M(dev, 6),					\
 	P(dev, 6),					\
-	P(dev, 7),					\
-	G(dev, 8, PAGES, 4 * KB, ATOMIC),		\
-	P(dev, 8),					\
-	G(dev, 9, NO_MAPPING, 8 * KB, 0),		\
-	M(dev, 9),					\
-	P(dev, 9),					\
-	G(dev, 10, NONCONTIGUOUS, 16 * KB, 0),		\
-	P(dev, 10)
+	G(dev, 7, NONCONTIGUOUS, 16 * KB, 0),		\
+	P(dev, 7)
+
+#define ATOMIC_ALLOCATIONS(dev)				\
+	G(dev, 10, COHERENT, 4 * KB, ATOMIC),		\
+	G(dev, 11, COHERENT, 20 * KB, ATOMIC),		\
+	P(dev, 10),					\
+	P(dev, 11),					\
+	G(dev, 12, PAGES, 4 * KB, ATOMIC),		\
+	P(dev, 12)
 
 #define MAPPINGS(dev)					\
 	G(dev, 20, SINGLE, 64, TO),			\
@@ -99,13 +102,15 @@ struct sequence {
 	P(dev, 23)
 
 static const struct sequence sequences[] = {
-	{ "pool-pair-64", "pair", false,
-	  { ALLOCATIONS("pool-pair-64"), MAPPINGS("pool-pair-64"),
+	{ "dma-pool", "pool-pair-64", "pair", false,
+	  { ALLOCATIONS("pool-pair-64"), ATOMIC_ALLOCATIONS("pool-pair-64"),
+	    MAPPINGS("pool-pair-64"),
 	    X("pool-pair-64", 30, COHERENT, 64 * KB, 0) } },
-	{ "pool-pair-32", "pair", false,
-	  { ALLOCATIONS("pool-pair-32"), MAPPINGS("pool-pair-32"),
+	{ "dma-pool", "pool-pair-32", "pair", false,
+	  { ALLOCATIONS("pool-pair-32"), ATOMIC_ALLOCATIONS("pool-pair-32"),
+	    MAPPINGS("pool-pair-32"),
 	    X("pool-pair-32", 30, PAGES, 32 * KB, 0) } },
-	{ "two devices share a pool", "pair", false,
+	{ "dma-pool", "two devices share a pool", "pair", false,
 	  { G("pool-pair-64", 0, COHERENT, 64 * KB, 0),
 	    G("pool-pair-32", 0, COHERENT, 64 * KB, 0),
 	    P("pool-pair-64", 0),
@@ -114,17 +119,25 @@ static const struct sequence sequences[] = {
 	    P("pool-pair-32", 0),
 	    P("pool-pair-32", 1),
 	    P("pool-pair-64", 1) } },
-	{ "pool-noncoherent", "noncoherent", false,
+	{ "dma-pool", "pool-noncoherent", "noncoherent", false,
 	  { ALLOCATIONS("pool-noncoherent"), MAPPINGS("pool-noncoherent"),
 	    X("pool-noncoherent", 30, COHERENT, 64 * KB, 0) } },
-	{ "plain-64", NULL, false, { ALLOCATIONS("plain-64") } },
-	{ "plain-32", NULL, false, { ALLOCATIONS("plain-32") } },
-	{ "plain-noncoherent", NULL, false, { ALLOCATIONS("plain-noncoherent") } },
-	{ "plain-64 mappings", NULL, false, { MAPPINGS("plain-64") } },
-	{ "plain-32 mappings", NULL, false, { MAPPINGS("plain-32") } },
-	{ "plain-noncoherent mappings", NULL, false,
+	{ "dma-pool-atomic", "pool-noncoherent atomic", "noncoherent", false,
+	  { ATOMIC_ALLOCATIONS("pool-noncoherent") } },
+	{ "dma-plain", "plain-64", NULL, false,
+	  { ALLOCATIONS("plain-64"), ATOMIC_ALLOCATIONS("plain-64") } },
+	{ "dma-plain", "plain-32", NULL, false,
+	  { ALLOCATIONS("plain-32"), ATOMIC_ALLOCATIONS("plain-32") } },
+	{ "dma-plain", "plain-noncoherent", NULL, false,
+	  { ALLOCATIONS("plain-noncoherent"),
+	    ATOMIC_ALLOCATIONS("plain-noncoherent") } },
+	{ "dma-plain-map", "plain-64 mappings", NULL, false,
+	  { MAPPINGS("plain-64") } },
+	{ "dma-plain-map", "plain-32 mappings", NULL, false,
+	  { MAPPINGS("plain-32") } },
+	{ "dma-plain-map", "plain-noncoherent mappings", NULL, false,
 	  { MAPPINGS("plain-noncoherent") } },
-	{ "own-memory", "own", true,
+	{ "dma-own", "own-memory", "own", true,
 	  { G("own-memory", 0, COHERENT, 4 * KB, 0),
 	    G("own-memory", 1, COHERENT, 64 * KB, 0),
 	    P("own-memory", 0),
@@ -480,11 +493,13 @@ static bool has_devices(const struct sequence *seq)
 	return true;
 }
 
-/*
- * Runs the sequences whose names start with @prefix.  Their pools are shared
- * once the driver is bound to its devices.
+/**
+ * test_dma - run the driver's sequences of a group
+ * @group: dma-pool, dma-pool-atomic, dma-plain, dma-plain-map or dma-own
+ *
+ * Return: how many failed.
  */
-static int run_sequences(const char *prefix)
+int test_dma(const char *group)
 {
 	uint64_t addr, bytes;
 	int failed = 0, err;
@@ -496,12 +511,13 @@ static int run_sequences(const char *prefix)
 			   "dma: /testbed.ko: %s", strerror(-err));
 		return err != -ENOENT;
 	}
+	/* The pools are shared now that the driver is bound to its devices */
 	model_pool("pair", true, &addr, &bytes);
 	model_pool("noncoherent", true, &addr, &bytes);
 	for (i = 0; i < sizeof(sequences) / sizeof(sequences[0]); i++) {
 		const struct sequence *seq = sequences + i;
 
-		if (strncmp(seq->name, prefix, strlen(prefix)))
+		if (strcmp(seq->group, group))
 			continue;
 		if (!has_devices(seq)) {
 			box_result(RESULT_SKIP, "dma %s: not in this device tree",
@@ -511,22 +527,4 @@ static int run_sequences(const char *prefix)
 		failed += !!run_sequence(seq);
 	}
 	return failed;
-}
-
-/* test_dma_pool - devices with a restricted pool */
-int test_dma_pool(void)
-{
-	return run_sequences("pool-") + run_sequences("two ");
-}
-
-/* test_dma_plain - devices without one */
-int test_dma_plain(void)
-{
-	return run_sequences("plain-");
-}
-
-/* test_dma_own - a device with memory of its own */
-int test_dma_own(void)
-{
-	return run_sequences("own-");
 }
