@@ -54,6 +54,12 @@ static int do_audit(bool map)
 	err = audit_range(in[0], in[1], &audit);
 	if (!err && audit.nr_ranges > MAILBOX_WORDS - 2)
 		err = -E2BIG;
+	/* An audit that the kernel's own account contradicts is no answer */
+	if (!err && !in[0] && !in[1] && audit.owned != audit.locked) {
+		report("audit: %" PRIu64 " pages are the guest's, by VmLck %" PRIu64,
+		       audit.owned, audit.locked);
+		err = -EBADMSG;
+	}
 	if (!err) {
 		answer(audit.visible);
 		answer(audit.owned);

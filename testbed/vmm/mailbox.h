@@ -41,7 +41,8 @@ enum mailbox_command {
 	/*
 	 * address, bytes, name: what of this range (0, 0: of all memory) can
 	 * the host see?  Answer: pages visible, pages the guest owns, and a
-	 * MAILBOX_RANGE() for each range of visible pages.
+	 * MAILBOX_RANGE() for each range of visible pages.  -EBADMSG if the
+	 * host's kernel counts another number of the guest's pages.
 	 */
 	MAILBOX_AUDIT,
 	/* the same, and the host prints the page map */
