@@ -37,6 +37,7 @@ static const struct group {
 	{ "dma-plain", test_dma },
 	{ "dma-plain-map", test_dma },
 	{ "dma-own", test_dma },
+	{ "kselftest", test_kselftest },
 	{ "log", test_log },
 	{ "hang", test_hang },
 	{ "panic", test_panic },

@@ -11,5 +11,6 @@ int find_disk(const char *name, char *path, size_t size);
 int test_boot(const char *group);
 int test_dma(const char *group);
 int test_blk(const char *group);
+int test_kselftest(const char *group);
 
 #endif
