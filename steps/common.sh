@@ -13,6 +13,7 @@ unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 step=${0##*/}
+self="$(realpath --relative-to="$top" "$0")${*:+ $*}"
 TREE=${TREE:-6.12}
 LINUX=${LINUX:-}
 V=${V:-}
@@ -42,7 +43,7 @@ again()
 	for v in TREE LINUX ARCH TESTS; do
 		[ -n "${!v:-}" ] && out+="$v=${!v} "
 	done
-	printf '%s%s' "$out" "${again:-$(realpath --relative-to="$top" "$0")}"
+	printf '%s%s' "$out" "${again:-$self}"
 }
 
 # Dollars of the tree file are not expanded: it is data.

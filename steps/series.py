@@ -84,7 +84,7 @@ def write(path, text):
 
 
 def rel(path):
-    return os.path.relpath(path, TOP)
+    return os.path.relpath(path, TOP) if path.startswith(TOP + '/') else path
 
 
 def tree_file(key):
