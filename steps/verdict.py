@@ -48,7 +48,7 @@ def main(status, json_file, console, tests_file):
             print('   %s: %s' % ({'FAIL': 'failed', 'ERROR': 'crashed'}[result], name))
     reasons = {}
     for line in lines:
-        skip = re.search(r'^ +ok \d+ .*# SKIP (.*)', line)
+        skip = re.search(r'^ +ok \d+ .*# SKIP (\S.*)', line)
         if skip:
             reasons[skip.group(1)] = reasons.get(skip.group(1), 0) + 1
     for reason, count in sorted(reasons.items(), key=lambda r: -r[1]):
