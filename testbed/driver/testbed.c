@@ -17,6 +17,7 @@
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
+#include <linux/string.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 
@@ -291,6 +292,58 @@ static int slot_sync(struct testbed *tb, struct slot *s, struct testbed_op *op,
 	return -EINVAL;
 }
 
+/* Pages of free memory that are only taken while nobody else can run */
+#define LAST_PAGES	1024
+
+static u64 take_pages(struct list_head *pages, u64 word, unsigned long leave)
+{
+	struct page *page;
+	struct sysinfo si;
+	u64 n = 0;
+
+	for (;;) {
+		si_meminfo(&si);
+		if (si.freeram <= leave)
+			break;
+		page = alloc_page(GFP_NOWAIT | __GFP_MEMALLOC | __GFP_NOWARN);
+		if (!page)
+			break;
+		memset64(page_address(page), word, PAGE_SIZE / sizeof(word));
+		list_add(&page->lru, pages);
+		n++;
+	}
+	return n;
+}
+
+static void give_pages(struct list_head *pages)
+{
+	struct page *page, *next;
+
+	list_for_each_entry_safe(page, next, pages, lru) {
+		list_del(&page->lru);
+		__free_page(page);
+	}
+}
+
+/*
+ * Free pages keep what was in them.  The reserves have to be filled, too: the
+ * pages below the watermark are those that are handed out first.
+ */
+static u64 fill_free_memory(u64 word)
+{
+	LIST_HEAD(pages);
+	LIST_HEAD(last);
+	u64 n;
+
+	n = take_pages(&pages, word, LAST_PAGES);
+	preempt_disable();
+	n += take_pages(&last, word, 0);
+	give_pages(&last);
+	preempt_enable();
+	give_pages(&pages);
+	return n;
+}
+
 static long testbed_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct testbed *tb = container_of(file->private_data, struct testbed, misc);
@@ -309,6 +362,10 @@ static long testbed_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 	if (IS_ERR(op))
 		return PTR_ERR(op);
 	mutex_lock(&tb->lock);
+	if (cmd == TESTBED_IOC_FILL_FREE) {
+		op->good = fill_free_memory(op->seed);
+		goto out;
+	}
 	if (op->slot >= TESTBED_SLOTS) {
 		err = -EINVAL;
 		goto out;

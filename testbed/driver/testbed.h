@@ -69,6 +69,8 @@ struct testbed_info {
 #define TESTBED_IOC_SYNC_CPU	_IOW('t', 5, struct testbed_op)
 #define TESTBED_IOC_SYNC_DEVICE	_IOW('t', 6, struct testbed_op)
 #define TESTBED_IOC_INFO	_IOR('t', 7, struct testbed_info)
+/* Leave @seed, as a word, all over the memory that is free; @good: in how many pages */
+#define TESTBED_IOC_FILL_FREE	_IOWR('t', 8, struct testbed_op)
 
 /* mmap() at this offset maps a slot's memory */
 #define TESTBED_MMAP_OFFSET(slot)	((__u64)(slot) << 32)

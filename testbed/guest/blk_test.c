@@ -245,15 +245,11 @@ static int test_flight(const char *name, unsigned int big, unsigned int small,
 	return bad;
 }
 
-/* test_blk - block I/O through the disks' restricted pool */
-int test_blk(const char *group)
+/* Opens the disk 'data'.  Return: 0, or 1 with a result reported. */
+static int open_disk(void)
 {
-	size_t size = MAX_REQUESTS * REQUEST;
 	char path[32];
-	uint8_t *buf;
-	int failed;
 
-	(void)group;
 	slot = find_disk("data", path, sizeof(path));
 	if (slot < 0) {
 		box_result(RESULT_FAIL, "blk: there is no disk 'data'");
@@ -264,6 +260,61 @@ int test_blk(const char *group)
 		box_result(RESULT_FAIL, "blk: %s: %s", path, strerror(errno));
 		return 1;
 	}
+	return 0;
+}
+
+/*
+ * test_blk_secrets - what is in a buffer may not be seen by the host when the
+ * buffer is only there to be read into
+ */
+int test_blk_secrets(const char *group)
+{
+	const uint64_t secret = 0x5ec2e7b10c000000ULL | getpid();
+	struct request r = { .sector = 64, .bytes = REQUEST };
+	long seen, after;
+	size_t i;
+
+	(void)group;
+	if (open_disk())
+		return 1;
+	r.buf = aligned_alloc(4096, REQUEST);
+	if (!r.buf || host_disk(MAILBOX_DISK_FILL, r.sector, REQUEST, 1)) {
+		box_result(RESULT_FAIL, "blk secrets: cannot begin");
+		return 1;
+	}
+	for (i = 0; i < REQUEST / sizeof(secret); i++)
+		((uint64_t *)r.buf)[i] = secret;
+	host_hold(true);
+	if (pthread_create(&r.thread, NULL, request_main, &r)) {
+		host_hold(false);
+		box_result(RESULT_FAIL, "blk secrets: no thread");
+		return 1;
+	}
+	wait_for_still();
+	seen = box_search(secret);
+	host_hold(false);
+	pthread_join(r.thread, NULL);
+	after = box_search(secret);
+	if (!r.err && pattern_check(r.buf, REQUEST, 1) != REQUEST)
+		r.err = -EILSEQ;
+	box_result(seen || after || r.err ? RESULT_FAIL : RESULT_OK,
+		   "blk secrets: a read of 16 pages: %s; of what was there before, the host sees %ld pages while the read is held, %ld afterwards",
+		   r.err ? strerror(-r.err) : "data right", seen, after);
+	free(r.buf);
+	close(disk);
+	return seen || after || r.err;
+}
+
+/* test_blk - block I/O through the disks' restricted pool */
+int test_blk(const char *group)
+{
+	size_t size = MAX_REQUESTS * REQUEST;
+	uint8_t *buf;
+	int failed;
+
+	(void)group;
+	if (open_disk())
+		return 1;
 	buf = aligned_alloc(4096, size);
 	if (!buf) {
 		box_result(RESULT_FAIL, "blk: no memory");

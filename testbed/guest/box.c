@@ -173,3 +173,17 @@ void box_result(enum result result, const char *fmt, ...)
 	say(MAILBOX_RESULT, &arg, 1, fmt, ap);
 	va_end(ap);
 }
+
+/**
+ * box_search - how many of the pages that the host can see hold this word?
+ * @word: what to look for
+ *
+ * Return: pages or a negative errno.
+ */
+long box_search(uint64_t word)
+{
+	uint64_t answer[1];
+	int n = box_command(MAILBOX_SEARCH, &word, 1, NULL, answer, 1);
+
+	return n < 0 ? n : n < 1 ? -EIO : (long)answer[0];
+}

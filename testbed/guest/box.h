@@ -21,6 +21,7 @@ int box_command(int command, const uint64_t *args, size_t nr_args,
 int box_audit(uint64_t addr, uint64_t bytes, const char *name,
 	      uint64_t *visible, struct box_range *ranges, size_t max_ranges);
 int box_map(const char *name);
+long box_search(uint64_t word);
 int box_owner(uint64_t addr, uint64_t bytes, const char *name);
 void box_log(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void box_result(enum result result, const char *fmt, ...)

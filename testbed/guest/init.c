@@ -37,6 +37,8 @@ static const struct group {
 	{ "dma-plain", test_dma },
 	{ "dma-plain-map", test_dma },
 	{ "dma-own", test_dma },
+	{ "blk-secrets", test_blk_secrets },
+	{ "secrets", test_secrets },
 	{ "kselftest", test_kselftest },
 	{ "log", test_log },
 	{ "hang", test_hang },

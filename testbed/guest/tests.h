@@ -11,6 +11,8 @@ int find_disk(const char *name, char *path, size_t size);
 int test_boot(const char *group);
 int test_dma(const char *group);
 int test_blk(const char *group);
+int test_blk_secrets(const char *group);
+int test_secrets(const char *group);
 int test_kselftest(const char *group);
 
 #endif

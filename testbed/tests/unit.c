@@ -178,7 +178,7 @@ static void test_mailbox(void)
 	CHECK(fake_read(MAILBOX_BASE, 8) == MAILBOX_MAGIC_VALUE);
 	command(99, NULL, 0);
 	CHECK(status() == -ENOSYS);
-	for (i = 1; i <= MAILBOX_DISK_STATS; i++) {
+	for (i = 1; i <= MAILBOX_SEARCH; i++) {
 		command(i, NULL, 0);
 		CHECK(status() == (i == MAILBOX_LOG ? 0 : -EINVAL));
 	}
@@ -214,8 +214,20 @@ static void test_mailbox(void)
 	CHECK(!status() && word() == 497);
 	command(MAILBOX_FILL, (uint64_t[]){ PAGE(20), UINT64_MAX, 7 }, 3);
 	CHECK(status() == -EINVAL);
-	command(MAILBOX_CHECK, (uint64_t[]){ PAGE(25), 1, 7 }, 3);
+	command(MAILBOX_CHECK, (uint64_t[]){ PAGE(35), 1, 7 }, 3);
 	CHECK(status() == -EACCES);
+	/* Private pages are not searched, and not complained of */
+	memset(fake_guest(PAGE(21)), 0, 5 * PAGE_SIZE);
+	memcpy(fake_guest(PAGE(22) + 4088), &(uint64_t){ 0x746572636573 }, 8);
+	memcpy(fake_guest(PAGE(23)), &(uint64_t){ 0x746572636573 }, 8);
+	memcpy(fake_guest(PAGE(25)), &(uint64_t){ 0x746572636573 }, 8);
+	command(MAILBOX_SEARCH, &(uint64_t){ 0x746572636573 }, 1);
+	CHECK(!status() && word() == 3 && word() == MAILBOX_RANGE(PAGE(22), 2) &&
+	      word() == MAILBOX_RANGE(PAGE(25), 1));
+	fake_private(PAGE(22), 1, true);
+	command(MAILBOX_SEARCH, &(uint64_t){ 0x746572636573 }, 1);
+	CHECK(!status() && word() == 2);
+	fake_private(PAGE(22), 1, false);
 	command(MAILBOX_DISK_FILL, (uint64_t[]){ 0, 2, 4, 9 }, 4);
 	CHECK(!status());
 	command(MAILBOX_DISK_CHECK, (uint64_t[]){ 0, 2, 4, 9 }, 4);

@@ -73,6 +73,52 @@ static int do_audit(bool map)
 	return err;
 }
 
+/* Return: 1 if the page holds the word, 0 if not */
+static int page_holds(uint64_t addr, uint64_t word)
+{
+	static uint64_t page[PAGE_SIZE / sizeof(uint64_t)];
+	size_t i;
+
+	if (guest_read(&mailbox, "a page to search", addr, page, sizeof(page)))
+		return 0;
+	for (i = 0; i < ARRAY_SIZE(page); i++)
+		if (page[i] == word)
+			return 1;
+	return 0;
+}
+
+static int do_search(void)
+{
+	struct audit audit;
+	uint64_t pages = 0, p;
+	size_t i;
+	int err;
+
+	if (in_words < 1)
+		return -EINVAL;
+	vm_pause();
+	err = audit_range(0, 0, &audit);
+	/* The place of the total */
+	answer(0);
+	for (i = 0; i < audit.nr_ranges && !err; i++) {
+		uint64_t addr = audit.ranges[i].addr, run = 0;
+
+		for (p = 0; p <= audit.ranges[i].pages; p++) {
+			if (p < audit.ranges[i].pages &&
+			    page_holds(addr + p * PAGE_SIZE, in[0])) {
+				run++;
+			} else if (run) {
+				answer(MAILBOX_RANGE(addr + (p - run) * PAGE_SIZE, run));
+				pages += run;
+				run = 0;
+			}
+		}
+	}
+	out[0] = pages;
+	audit_free(&audit);
+	return err;
+}
+
 static int do_owner(void)
 {
 	if (in_words < 2)
@@ -178,6 +224,8 @@ static int do_command(uint64_t command)
 		return do_disk_hold();
 	case MAILBOX_DISK_STATS:
 		return do_disk_stats();
+	case MAILBOX_SEARCH:
+		return do_search();
 	}
 	return -ENOSYS;
 }

@@ -63,6 +63,11 @@ enum mailbox_command {
 	MAILBOX_DISK_HOLD,
 	/* disk.  Answer: requests done, sectors moved, most held at once */
 	MAILBOX_DISK_STATS,
+	/*
+	 * word: looks for it, at multiples of its size, in all that the host
+	 * can see.  Answer: pages that hold it, and MAILBOX_RANGE()s of them.
+	 */
+	MAILBOX_SEARCH,
 };
 
 #define MAILBOX_RANGE(addr, pages)	((uint64_t)(addr) >> 12 << 24 | (pages))
