@@ -26,8 +26,9 @@ void vm_stop(enum status status, const char *fmt, ...)
 	fake_status = status;
 }
 
-void vm_pause(void)
+int vm_pause(void)
 {
+	return 0;
 }
 
 void device_irq(struct device *dev, bool level)

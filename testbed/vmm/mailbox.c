@@ -50,7 +50,9 @@ static int do_audit(bool map)
 
 	if (in_words < 2)
 		return -EINVAL;
-	vm_pause();
+	err = vm_pause();
+	if (err)
+		return err;
 	err = audit_range(in[0], in[1], &audit);
 	if (!err && audit.nr_ranges > MAILBOX_WORDS - 2)
 		err = -E2BIG;
@@ -96,7 +98,9 @@ static int do_search(void)
 
 	if (in_words < 1)
 		return -EINVAL;
-	vm_pause();
+	err = vm_pause();
+	if (err)
+		return err;
 	err = audit_range(0, 0, &audit);
 	/* The place of the total */
 	answer(0);

@@ -133,8 +133,7 @@ int vm_create(unsigned int vcpus, bool protected);
 int vm_run(uint64_t entry, uint64_t dtb, unsigned int timeout);
 void vm_stop(enum status status, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
-void vm_pause(void);
-void vm_resume(void);
+int vm_pause(void);
 
 /* ---- devices ---- */
 
