@@ -145,14 +145,14 @@ static void *request_main(void *arg)
 	return NULL;
 }
 
-/* Waits until the number of slots in use stands still, for 50 ms */
+/* Waits until the number of slots in use stands still, for 200 ms */
 static long wait_for_still(void)
 {
 	struct timespec ms = { 0, 10000000 };
 	long used = -1, last = -2;
 	int i, still = 0;
 
-	for (i = 0; i < 500 && still < 5; i++) {
+	for (i = 0; i < 1000 && still < 20; i++) {
 		nanosleep(&ms, NULL);
 		last = used;
 		used = pool_used("disks");
