@@ -67,7 +67,7 @@ export TREE LINUX work linux top
 # watched LOG WHAT COMMAND...: runs COMMAND with all it prints in LOG and shows that it is alive; returns its status.
 watched()
 {
-	local log=$1 what=$2 status pid beater
+	local log=$1 what=$2 status
 	shift 2
 	mkdir -p "${log%/*}"
 	if [ -n "$V" ]; then
@@ -75,23 +75,40 @@ watched()
 		"$@" </dev/null 2>&1 | tee "$log"
 		return
 	fi
+	set -m # a process group of its own, for stop
 	"$@" </dev/null >"$log" 2>&1 &
-	pid=$!
-	beat "$what" "$log" "$pid" &
+	running=$!
+	set +m
+	beat "$what" "$log" "$running" &
 	beater=$!
-	wait "$pid"
-	status=$?
+	wait "$running"
+	status=$? running=
 	kill "$beater" 2>/dev/null
 	wait "$beater" 2>/dev/null
+	beater=
 	[ ! -t 1 ] || printf '\r\033[K'
 	return "$status"
 }
+
+# Whoever is stopped takes with him what he started: bash has its background jobs ignore a Ctrl-C.
+stop()
+{
+	trap - INT TERM HUP
+	[ -z "$running" ] || kill -TERM -- "-$running" 2>/dev/null
+	[ -z "$beater" ] || kill "$beater" 2>/dev/null
+	kill "-$1" $$
+}
+running='' beater=''
+trap 'stop INT' INT
+trap 'stop TERM' TERM
+trap 'stop HUP' HUP
 
 # On a terminal one line that changes; in a log one line each half minute. It waits in bash itself, on a pipe that
 # never says anything: a sleep would outlive it and hold our locks and our reader's pipe.
 beat()
 {
 	local what=$1 log=$2 pid=$3 start=$SECONDS now idle pause=30
+	trap - INT TERM HUP
 	exec {idle}<> <(:)
 	[ ! -t 1 ] || pause=1
 	while ! read -r -t "$pause" -u "$idle" now; do
