@@ -16,11 +16,18 @@
 
 #ifdef CONFIG_ARM64
 #include <linux/arm-smccc.h>
+#include <linux/cc_platform.h>
+#include <linux/set_memory.h>
+#include <linux/virtio_anchor.h>
 #include <asm/hypervisor.h>
 #endif
 
 /* The largest allocation that a pool can serve, see IO_TLB_SEGSIZE. */
 #define LARGEST		((size_t)IO_TLB_SEGSIZE << IO_TLB_SHIFT)
+
+/* A pool of some pages, whatever their size. */
+#define POOL_PAGES	16
+#define POOL_SIZE	(POOL_PAGES * PAGE_SIZE)
 
 /* One allocation, by one of the two ways there are. */
 struct chunk {
@@ -89,6 +96,26 @@ static void expect_sound(struct kunit *test, struct chunk *chunk)
 	KUNIT_EXPECT_EQ(test, chunk->dma_addr, addr);
 }
 
+/*
+ * To ask the real hypervisor about a page is to share it for a moment, which is
+ * not to be done to a page that somebody else has got by now. Of a single page
+ * a reference can be kept.
+ */
+static void free_and_expect_private(struct kunit *test, struct chunk *chunk)
+{
+	struct dma_test *ctx = test->priv;
+	struct page *page = pfn_to_page(PHYS_PFN(chunk->phys));
+	bool keep = ctx->platform->real && chunk->size <= PAGE_SIZE;
+
+	if (keep)
+		get_page(page);
+	chunk_free(ctx, chunk);
+	if (keep || !ctx->platform->real)
+		KUNIT_EXPECT_EQ(test, chunk_count_shared(ctx, chunk), 0);
+	if (keep)
+		put_page(page);
+}
+
 static const size_t sizes[] = {
 	1, 64, SZ_2K, PAGE_SIZE - 1, PAGE_SIZE, PAGE_SIZE + 1, 3 * PAGE_SIZE,
 	SZ_64K, LARGEST,
@@ -109,8 +136,7 @@ static void alloc_is_shared_until_freed(struct kunit *test)
 		shared = ctx->platform->force ? pages : 0;
 		KUNIT_EXPECT_EQ(test, chunk_count_shared(ctx, &chunk), shared);
 
-		chunk_free(ctx, &chunk);
-		KUNIT_EXPECT_EQ(test, chunk_count_shared(ctx, &chunk), 0);
+		free_and_expect_private(test, &chunk);
 	}
 }
 
@@ -128,9 +154,7 @@ static void remapped_alloc_is_shared_by_linear_map(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, is_vmalloc_addr(chunk.cpu_addr));
 	KUNIT_EXPECT_EQ(test, chunk_count_shared(ctx, &chunk), 4);
 	expect_sound(test, &chunk);
-
-	chunk_free(ctx, &chunk);
-	KUNIT_EXPECT_EQ(test, chunk_count_shared(ctx, &chunk), 0);
+	free_and_expect_private(test, &chunk);
 }
 
 /* Without a mapping for the kernel the memory still is what the device needs. */
@@ -150,8 +174,9 @@ static void alloc_without_mapping_is_shared(struct kunit *test)
 			shared);
 	dma_free_attrs(ctx->dev, 2 * PAGE_SIZE, cookie, addr,
 		       DMA_ATTR_NO_KERNEL_MAPPING);
-	KUNIT_EXPECT_EQ(test, dma_test_count_shared(ctx, phys, 2 * PAGE_SIZE),
-			0);
+	if (!ctx->platform->real)
+		KUNIT_EXPECT_EQ(test, 0,
+				dma_test_count_shared(ctx, phys, 2 * PAGE_SIZE));
 }
 
 /*
@@ -183,6 +208,23 @@ static void refused_share_leaks_what_is_shared(struct kunit *test)
 					    4 * PAGE_SIZE);
 		}
 	}
+}
+
+/* When remapping fails, what was shared for it is private again and freed. */
+static void failed_remap_leaves_nothing_shared(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	struct chunk chunk;
+
+	if (!ctx->platform->noncoherent)
+		kunit_skip(test, "nothing is remapped");
+
+	ctx->refuse_remap = true;
+	KUNIT_EXPECT_FALSE(test, chunk_alloc(ctx, &chunk, false, 4 * PAGE_SIZE,
+					     GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, ctx->shares, ctx->unshares);
+	if (!ctx->platform->real && ctx->platform->force)
+		KUNIT_EXPECT_EQ(test, ctx->shares, 4);
 }
 
 static void refused_unshare_leaks_the_memory(struct kunit *test)
@@ -261,7 +303,7 @@ static void restricted_alloc_has_shared_address(struct kunit *test)
 	struct chunk chunk;
 	unsigned int i;
 
-	dma_test_restricted_pool(test, SZ_64K);
+	dma_test_restricted_pool(test, POOL_SIZE);
 	for (i = 0; i < 2; i++) {
 		KUNIT_ASSERT_TRUE(test, chunk_alloc(ctx, &chunk, i, PAGE_SIZE,
 						    GFP_KERNEL));
@@ -279,7 +321,7 @@ static void restricted_alloc_honours_mask(struct kunit *test)
 	unsigned int i;
 	bool done;
 
-	dma_test_restricted_pool(test, SZ_64K);
+	dma_test_restricted_pool(test, POOL_SIZE);
 	ctx->dev->coherent_dma_mask = DMA_BIT_MASK(32);
 	for (i = 0; i < 2; i++) {
 		done = chunk_alloc(ctx, &chunk, i, PAGE_SIZE, GFP_KERNEL);
@@ -293,14 +335,14 @@ static void restricted_alloc_honours_mask(struct kunit *test)
 static void restricted_pool_can_be_used_up(struct kunit *test)
 {
 	struct dma_test *ctx = test->priv;
-	unsigned int n, pages = SZ_64K / PAGE_SIZE;
+	unsigned int n, pages = POOL_PAGES;
 	struct chunk *chunks, extra;
 
-	dma_test_restricted_pool(test, SZ_64K);
+	dma_test_restricted_pool(test, POOL_SIZE);
 	chunks = kunit_kcalloc(test, pages, sizeof(*chunks), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, chunks);
 
-	KUNIT_EXPECT_FALSE(test, chunk_alloc(ctx, &extra, false, SZ_128K,
+	KUNIT_EXPECT_FALSE(test, chunk_alloc(ctx, &extra, false, 2 * POOL_SIZE,
 					     GFP_KERNEL));
 	KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
 
@@ -315,8 +357,8 @@ static void restricted_pool_can_be_used_up(struct kunit *test)
 		chunk_free(ctx, &chunks[n]);
 	KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
 
-	KUNIT_ASSERT_TRUE(test, chunk_alloc(ctx, &extra, false, SZ_64K,
-					    GFP_KERNEL));
+	KUNIT_ASSERT_TRUE(test, chunk_alloc(ctx, &extra, false,
+					    min(POOL_SIZE, LARGEST), GFP_KERNEL));
 	chunk_free(ctx, &extra);
 	KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
 }
@@ -327,12 +369,15 @@ static void restricted_alloc_need_not_sleep(struct kunit *test)
 	unsigned long shares;
 	struct chunk chunk;
 	unsigned int i;
+	bool done;
 
-	dma_test_restricted_pool(test, SZ_64K);
+	dma_test_restricted_pool(test, POOL_SIZE);
 	shares = ctx->shares;
 	for (i = 0; i < 2; i++) {
-		KUNIT_ASSERT_TRUE(test, chunk_alloc(ctx, &chunk, i, PAGE_SIZE,
-						    GFP_ATOMIC));
+		preempt_disable();
+		done = chunk_alloc(ctx, &chunk, i, PAGE_SIZE, GFP_ATOMIC);
+		preempt_enable();
+		KUNIT_ASSERT_TRUE(test, done);
 		expect_sound(test, &chunk);
 		KUNIT_EXPECT_EQ(test, ctx->shares, shares);
 		chunk_free(ctx, &chunk);
@@ -347,7 +392,7 @@ static void restricted_free_after_release(struct kunit *test)
 	struct chunk chunks[2];
 	unsigned int i;
 
-	dma_test_restricted_pool(test, SZ_64K);
+	dma_test_restricted_pool(test, POOL_SIZE);
 	for (i = 0; i < 2; i++)
 		KUNIT_ASSERT_TRUE(test, chunk_alloc(ctx, &chunks[i], i,
 						    PAGE_SIZE, GFP_KERNEL));
@@ -360,6 +405,30 @@ static void restricted_free_after_release(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ctx->unshares, 0);
 }
 
+/* A pool that cannot be shared is not used, and may be tried again. */
+static void refused_pool_is_not_used(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	struct io_tlb_mem *before = ctx->dev->dma_io_tlb_mem;
+
+	if (!ctx->platform->force || ctx->platform->real)
+		kunit_skip(test, "no share to refuse");
+
+	ctx->refuse_share = 3;
+	KUNIT_EXPECT_NE(test, 0, dma_test_try_restricted_pool(test, POOL_SIZE));
+	KUNIT_EXPECT_EQ(test, ctx->refuse_share, 0);
+	KUNIT_EXPECT_PTR_EQ(test, ctx->dev->dma_io_tlb_mem, before);
+	KUNIT_EXPECT_NULL(test, ctx->rmem.priv);
+	swiotlb_dev_init(ctx->dev);
+
+	/* as the hypervisor of pKVM leaves it */
+	xa_destroy(&ctx->shared);
+	dma_test_attach(test, ctx->dev);
+	KUNIT_EXPECT_EQ(test, POOL_PAGES,
+			dma_test_count_shared(ctx, ctx->rmem.base,
+					      ctx->rmem.size));
+}
+
 /* The second device finds the pool as the first one made it. */
 static void restricted_pool_is_shared_once(struct kunit *test)
 {
@@ -368,10 +437,10 @@ static void restricted_pool_is_shared_once(struct kunit *test)
 	struct chunk mine, other;
 	unsigned long shares;
 
-	dma_test_restricted_pool(test, SZ_64K);
+	dma_test_restricted_pool(test, POOL_SIZE);
 	shares = ctx->shares;
 	if (!ctx->platform->real)
-		KUNIT_EXPECT_EQ(test, shares, SZ_64K / PAGE_SIZE);
+		KUNIT_EXPECT_EQ(test, shares, POOL_PAGES);
 	dma_test_attach(test, second);
 	KUNIT_EXPECT_EQ(test, ctx->shares, shares);
 
@@ -392,17 +461,69 @@ static void restricted_pool_is_shared_once(struct kunit *test)
 
 #ifdef CONFIG_ARM64
 /* The hypercall that shares memory is what makes a guest a protected one. */
+static bool is_protected(void)
+{
+	return IS_ENABLED(CONFIG_ARM_PKVM_GUEST) &&
+	       kvm_arm_hyp_service_available(ARM_SMCCC_KVM_FUNC_MEM_SHARE);
+}
+
 static void arm64_protected_guest_forces_unencrypted(struct kunit *test)
 {
-	bool protected = false;
+	if (IS_ENABLED(CONFIG_ARM_PKVM_GUEST))
+		KUNIT_EXPECT_TRUE(test,
+				  IS_ENABLED(CONFIG_ARCH_HAS_FORCE_DMA_UNENCRYPTED));
+	KUNIT_EXPECT_EQ(test, force_dma_unencrypted(NULL), is_protected());
+}
 
-	if (!IS_ENABLED(CONFIG_ARM_PKVM_GUEST))
-		kunit_skip(test, "this kernel cannot be a protected guest");
+static void arm64_protected_guest_has_private_memory(struct kunit *test)
+{
+	if (IS_ENABLED(CONFIG_ARM_PKVM_GUEST))
+		KUNIT_EXPECT_TRUE(test, IS_ENABLED(CONFIG_ARCH_HAS_CC_PLATFORM));
+	KUNIT_EXPECT_EQ(test, cc_platform_has(CC_ATTR_MEM_ENCRYPT),
+			is_protected());
+	KUNIT_EXPECT_EQ(test, cc_platform_has(CC_ATTR_GUEST_MEM_ENCRYPT),
+			is_protected());
+}
 
-	protected = kvm_arm_hyp_service_available(ARM_SMCCC_KVM_FUNC_MEM_SHARE);
-	KUNIT_EXPECT_TRUE(test,
-			  IS_ENABLED(CONFIG_ARCH_HAS_FORCE_DMA_UNENCRYPTED));
-	KUNIT_EXPECT_EQ(test, force_dma_unencrypted(NULL), protected);
+static void arm64_virtio_has_to_use_dma_api(struct kunit *test)
+{
+	if (!IS_REACHABLE(CONFIG_VIRTIO_ANCHOR) || !is_protected())
+		kunit_skip(test, "no protected guest with virtio");
+#ifdef CONFIG_VIRTIO_ANCHOR
+	KUNIT_EXPECT_TRUE(test, virtio_check_mem_acc_cb(NULL));
+#endif
+}
+
+/* The second of four pages is shared already, so none of the others may be. */
+static void arm64_range_is_shared_as_a_whole(struct kunit *test)
+{
+	unsigned long addr;
+	unsigned int i;
+
+	if (!is_protected())
+		kunit_skip(test, "no protected guest");
+
+	addr = __get_free_pages(GFP_KERNEL, 2);
+	KUNIT_ASSERT_NE(test, addr, 0);
+
+	KUNIT_ASSERT_EQ(test, 0, set_memory_decrypted(addr + PAGE_SIZE, 1));
+	KUNIT_EXPECT_NE(test, 0, set_memory_decrypted(addr, 4));
+	for (i = 0; i < 4; i++) {
+		if (i == 1)
+			KUNIT_EXPECT_NE(test, 0, set_memory_decrypted(addr + i * PAGE_SIZE, 1));
+		else
+			KUNIT_EXPECT_EQ(test, 0, set_memory_decrypted(addr + i * PAGE_SIZE, 1));
+	}
+
+	/* all are shared now, and for the reverse the third is made private */
+	KUNIT_EXPECT_EQ(test, 0, set_memory_encrypted(addr + 2 * PAGE_SIZE, 1));
+	KUNIT_EXPECT_NE(test, 0, set_memory_encrypted(addr, 4));
+	for (i = 0; i < 4; i++)
+		if (i != 2)
+			KUNIT_EXPECT_EQ(test, 0, set_memory_encrypted(addr + i * PAGE_SIZE, 1));
+
+	if (test->status == KUNIT_SUCCESS)
+		free_pages(addr, 2);
 }
 #endif
 
@@ -414,6 +535,7 @@ static struct kunit_case dma_direct_cases[] = {
 	CASE(alloc_without_mapping_is_shared),
 	CASE(refused_share_leaks_what_is_shared),
 	CASE(refused_unshare_leaks_the_memory),
+	CASE(failed_remap_leaves_nothing_shared),
 	{ }
 };
 
@@ -426,6 +548,7 @@ static struct kunit_case dma_restricted_cases[] = {
 	CASE(restricted_alloc_need_not_sleep),
 	CASE(restricted_free_after_release),
 	CASE(restricted_pool_is_shared_once),
+	CASE(refused_pool_is_not_used),
 	{ }
 };
 
@@ -446,6 +569,9 @@ static struct kunit_suite dma_restricted_suite = {
 #ifdef CONFIG_ARM64
 static struct kunit_case dma_arm64_cases[] = {
 	KUNIT_CASE(arm64_protected_guest_forces_unencrypted),
+	KUNIT_CASE(arm64_protected_guest_has_private_memory),
+	KUNIT_CASE(arm64_virtio_has_to_use_dma_api),
+	KUNIT_CASE(arm64_range_is_shared_as_a_whole),
 	{ }
 };
 

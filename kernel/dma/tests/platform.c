@@ -71,14 +71,27 @@ static struct dma_test *current_test(void)
 	return kunit_get_current_test()->priv;
 }
 
+/*
+ * An interrupt may come by while a test runs, on behalf of a real device. What
+ * it asks for is not for the simulation to answer.
+ */
+static bool is_test_device(struct device *dev)
+{
+	return in_task() && strstr(dev_name(dev), "dma-kunit");
+}
+
 static bool sim_force_unencrypted(struct device *dev)
 {
+	if (!is_test_device(dev))
+		return force_dma_unencrypted(dev);
 	return current_test()->platform->force;
 }
 
 static dma_addr_t sim_phys_to_dma_unencrypted(struct device *dev,
 					      phys_addr_t paddr)
 {
+	if (!is_test_device(dev))
+		return phys_to_dma_unencrypted(dev, paddr);
 	return dma_test_shared_addr(current_test(), paddr);
 }
 
@@ -121,12 +134,30 @@ static int sim_set_memory(unsigned long addr, int numpages, bool share)
 
 static int sim_set_memory_decrypted(unsigned long addr, int numpages)
 {
+	if (!in_task())
+		return set_memory_decrypted(addr, numpages);
 	return sim_set_memory(addr, numpages, true);
 }
 
 static int sim_set_memory_encrypted(unsigned long addr, int numpages)
 {
+	if (!in_task())
+		return set_memory_encrypted(addr, numpages);
 	return sim_set_memory(addr, numpages, false);
+}
+
+static void *sim_contiguous_remap(struct page *page, size_t size,
+				  pgprot_t prot, const void *caller)
+{
+	struct dma_test *ctx = current_test();
+	void *addr;
+
+	if (in_task() && ctx->refuse_remap)
+		return NULL;
+	addr = dma_common_contiguous_remap(page, size, prot, caller);
+	if (in_task() && ctx->attaching)
+		ctx->pool_mapping = addr;
+	return addr;
 }
 
 /**
@@ -228,6 +259,7 @@ int dma_test_init(struct kunit *test)
 	if (!ctx)
 		return -ENOMEM;
 	ctx->platform = platform;
+	ctx->must_not_sleep = atomic_read(&dma_stub_must_not_sleep);
 	xa_init(&ctx->shared);
 	test->priv = ctx;
 
@@ -242,12 +274,17 @@ int dma_test_init(struct kunit *test)
 		kunit_activate_static_stub(test, dma_stub_set_memory_encrypted,
 					   sim_set_memory_encrypted);
 	}
+	kunit_activate_static_stub(test, dma_stub_contiguous_remap,
+				   sim_contiguous_remap);
 
 	ctx->dev = dma_test_device(test, "dma-kunit");
 	return 0;
 }
 
-/* No test may toggle a page twice, or one that is not in the linear map. */
+/*
+ * Nothing may toggle a page twice, or one that is not in the linear map, or
+ * where it must not sleep.
+ */
 void dma_test_exit(struct kunit *test)
 {
 	struct dma_test *ctx = test->priv;
@@ -256,6 +293,8 @@ void dma_test_exit(struct kunit *test)
 		return;
 	KUNIT_EXPECT_EQ(test, ctx->refused, 0);
 	KUNIT_EXPECT_EQ(test, ctx->misused, 0);
+	KUNIT_EXPECT_EQ(test, ctx->must_not_sleep,
+			atomic_read(&dma_stub_must_not_sleep));
 	xa_destroy(&ctx->shared);
 }
 
@@ -277,6 +316,8 @@ static void restricted_pool_destroy(void *data)
 		KUNIT_EXPECT_EQ_MSG(test, page_count(pool_page(ctx, i)), 2,
 				    "page %u of the pool was freed", i);
 
+	if (ctx->pool_mapping)
+		dma_common_free_remap(ctx->pool_mapping, ctx->rmem.size);
 	if (mem) {
 		debugfs_remove_recursive(mem->debugfs);
 		kfree(mem->defpool.areas);
@@ -299,24 +340,36 @@ static void device_leaves_pool(void *dev)
 	swiotlb_dev_init(dev);
 }
 
+static int attach(struct dma_test *ctx, struct device *dev)
+{
+	int ret;
+
+	ctx->attaching = true;
+	ret = ctx->rmem.ops->device_init(&ctx->rmem, dev);
+	ctx->attaching = false;
+	return ret;
+}
+
 /* Attach another device to the pool that dma_test_restricted_pool() made. */
 void dma_test_attach(struct kunit *test, struct device *dev)
 {
 	struct dma_test *ctx = test->priv;
 
-	KUNIT_ASSERT_EQ(test, 0, ctx->rmem.ops->device_init(&ctx->rmem, dev));
+	KUNIT_ASSERT_EQ(test, 0, attach(ctx, dev));
 	KUNIT_ASSERT_EQ(test, 0,
 			kunit_add_action_or_reset(test, device_leaves_pool, dev));
 }
 
 /**
- * dma_test_restricted_pool() - put the test's device on a restricted DMA pool
+ * dma_test_try_restricted_pool() - make a restricted DMA pool and attach to it
  * @test:	the test
  * @size:	size in bytes, a power of two of pages
  *
  * The pool is below 4 GiB, and goes away with the test.
+ *
+ * Return: what attaching the test's device returned.
  */
-void dma_test_restricted_pool(struct kunit *test, size_t size)
+int dma_test_try_restricted_pool(struct kunit *test, size_t size)
 {
 	struct dma_test *ctx = test->priv;
 	struct page *pages;
@@ -336,7 +389,18 @@ void dma_test_restricted_pool(struct kunit *test, size_t size)
 	KUNIT_ASSERT_EQ(test, 0,
 			kunit_add_action_or_reset(test, restricted_pool_destroy,
 						  test));
-	dma_test_attach(test, ctx->dev);
+	return attach(ctx, ctx->dev);
+}
+
+/* As above, with a pool that cannot be refused. */
+void dma_test_restricted_pool(struct kunit *test, size_t size)
+{
+	struct dma_test *ctx = test->priv;
+
+	KUNIT_ASSERT_EQ(test, 0, dma_test_try_restricted_pool(test, size));
+	KUNIT_ASSERT_EQ(test, 0,
+			kunit_add_action_or_reset(test, device_leaves_pool,
+						  ctx->dev));
 }
 
 bool dma_test_in_pool(struct dma_test *ctx, phys_addr_t phys, size_t size)

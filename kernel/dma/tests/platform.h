@@ -49,6 +49,10 @@ struct dma_platform {
  * @misused:	calls with an address that is not in the linear map
  * @refuse_share: refuse to share the n-th page from now on, 1 is the next
  * @refuse_unshare: refuse to make the n-th page from now on private
+ * @refuse_remap: fail to remap memory
+ * @attaching:	a device is just being attached to the restricted pool
+ * @pool_mapping: what was mapped then, which the kernel keeps for good
+ * @must_not_sleep: value of dma_stub_must_not_sleep at the start
  * @last_shared: first page of the range that was last asked to be shared
  * @rmem:	the restricted pool's memory region
  * @pool_order:	order of the pages that the restricted pool was made of
@@ -63,6 +67,10 @@ struct dma_test {
 	unsigned long misused;
 	unsigned int refuse_share;
 	unsigned int refuse_unshare;
+	bool refuse_remap;
+	bool attaching;
+	void *pool_mapping;
+	int must_not_sleep;
 	struct page *last_shared;
 	struct reserved_mem rmem;
 	unsigned int pool_order;
@@ -75,6 +83,7 @@ void dma_test_exit(struct kunit *test);
 struct device *dma_test_device(struct kunit *test, const char *name);
 void dma_test_attach(struct kunit *test, struct device *dev);
 void dma_test_restricted_pool(struct kunit *test, size_t size);
+int dma_test_try_restricted_pool(struct kunit *test, size_t size);
 bool dma_test_in_pool(struct dma_test *ctx, phys_addr_t phys, size_t size);
 
 /* in swiotlb_kunit.c, which sees the inside of swiotlb.c */

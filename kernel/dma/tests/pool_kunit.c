@@ -2,7 +2,10 @@
 /*
  * KUnit suite for the atomic pools: they were shared when they were made, and
  * what comes from them goes back to them, as it is.
+ *
+ * Included by pool.c.
  */
+#include <kunit/static_stub.h>
 #include <kunit/test.h>
 #include <linux/dma-direct.h>
 #include <linux/dma-mapping.h>
@@ -24,6 +27,11 @@ static void need_atomic_pool(struct kunit *test)
 		kunit_skip(test, "private memory will do");
 }
 
+static void *device_view(struct dma_test *ctx, dma_addr_t addr)
+{
+	return phys_to_virt(dma_to_phys(ctx->dev, addr));
+}
+
 static const size_t sizes[] = { 1, PAGE_SIZE, PAGE_SIZE + 1, 4 * PAGE_SIZE };
 
 static void expect_from_atomic_pool(struct kunit *test, void *cpu_addr,
@@ -41,27 +49,40 @@ static void expect_from_atomic_pool(struct kunit *test, void *cpu_addr,
 }
 
 /*
- * The pool hands out the first range that fits, so that it gives the same one
- * again, if and only if that came back.
+ * Bytes in use of all pools. A pool that runs low grows in the background; wait
+ * for that, so that the two numbers of a pool go together.
  */
+static size_t pools_used(void)
+{
+	struct gen_pool *pool = NULL;
+	size_t used = 0;
+
+	flush_work(&atomic_pool_work);
+	while ((pool = dma_guess_pool(pool, 0)))
+		used += gen_pool_size(pool) - gen_pool_avail(pool);
+	return used;
+}
+
 static void atomic_coherent_goes_back_to_pool(struct kunit *test)
 {
 	struct dma_test *ctx = test->priv;
-	dma_addr_t first = 0, addr;
+	size_t used = pools_used();
 	unsigned int i;
+	dma_addr_t addr;
 	void *cpu_addr;
 
 	need_atomic_pool(test);
-	for (i = 0; i < 2 * ARRAY_SIZE(sizes); i++) {
-		cpu_addr = dma_alloc_coherent(ctx->dev, sizes[i / 2], &addr,
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		cpu_addr = dma_alloc_coherent(ctx->dev, sizes[i], &addr,
 					      GFP_ATOMIC);
 		KUNIT_ASSERT_NOT_NULL(test, cpu_addr);
-		expect_from_atomic_pool(test, cpu_addr, addr, sizes[i / 2]);
-		dma_free_coherent(ctx->dev, sizes[i / 2], cpu_addr, addr);
+		KUNIT_EXPECT_EQ(test, pools_used(), used + PAGE_ALIGN(sizes[i]));
+		expect_from_atomic_pool(test, cpu_addr, addr, sizes[i]);
+		if (!ctx->platform->noncoherent)
+			KUNIT_EXPECT_PTR_EQ(test, cpu_addr, device_view(ctx, addr));
+		dma_free_coherent(ctx->dev, sizes[i], cpu_addr, addr);
 		KUNIT_EXPECT_EQ(test, ctx->unshares, 0);
-		if (i & 1)
-			KUNIT_EXPECT_EQ(test, addr, first);
-		first = addr;
+		KUNIT_EXPECT_EQ(test, pools_used(), used);
 	}
 }
 
@@ -92,9 +113,10 @@ static bool stop_holding(struct page *page, size_t size, int count)
 static void atomic_pages_go_back_to_pool(struct kunit *test)
 {
 	struct dma_test *ctx = test->priv;
-	dma_addr_t first = 0, addr;
+	size_t used = pools_used();
 	struct page *page;
 	unsigned int i;
+	dma_addr_t addr;
 	int count;
 
 	need_atomic_pool(test);
@@ -110,9 +132,7 @@ static void atomic_pages_go_back_to_pool(struct kunit *test)
 			       DMA_BIDIRECTIONAL);
 		KUNIT_EXPECT_TRUE(test, stop_holding(page, PAGE_SIZE, count));
 		KUNIT_EXPECT_EQ(test, ctx->unshares, 0);
-		if (i)
-			KUNIT_EXPECT_EQ(test, addr, first);
-		first = addr;
+		KUNIT_EXPECT_EQ(test, pools_used(), used);
 	}
 }
 
@@ -120,8 +140,9 @@ static void atomic_pages_go_back_to_pool(struct kunit *test)
 static void atomic_pages_of_all_sizes_go_back(struct kunit *test)
 {
 	struct dma_test *ctx = test->priv;
-	dma_addr_t addrs[ARRAY_SIZE(sizes)], addr;
 	struct page *pages[ARRAY_SIZE(sizes)];
+	dma_addr_t addrs[ARRAY_SIZE(sizes)];
+	size_t used = pools_used();
 	unsigned int i, n;
 	int count;
 
@@ -141,12 +162,7 @@ static void atomic_pages_of_all_sizes_go_back(struct kunit *test)
 		KUNIT_EXPECT_TRUE(test, stop_holding(pages[i], sizes[i], count));
 	}
 	KUNIT_EXPECT_EQ(test, ctx->unshares, 0);
-
-	pages[0] = dma_alloc_pages(ctx->dev, sizes[0], &addr,
-				   DMA_BIDIRECTIONAL, GFP_ATOMIC);
-	KUNIT_ASSERT_NOT_NULL(test, pages[0]);
-	KUNIT_EXPECT_EQ(test, addr, addrs[0]);
-	dma_free_pages(ctx->dev, sizes[0], pages[0], addr, DMA_BIDIRECTIONAL);
+	KUNIT_EXPECT_EQ(test, pools_used(), used);
 }
 
 /* Ordinary memory is not taken for a pool's, wherever it lies. */
@@ -165,6 +181,68 @@ static void other_pages_do_not_go_to_pool(struct kunit *test)
 	put_page(page);
 }
 
+static int sim_gen_pool_add_virt(struct gen_pool *pool, unsigned long addr,
+				 phys_addr_t phys, size_t size, int nid)
+{
+	return -EXDEV;
+}
+
+static struct gen_pool *empty_pool(struct kunit *test)
+{
+	struct gen_pool *pool = gen_pool_create(PAGE_SHIFT, NUMA_NO_NODE);
+
+	KUNIT_ASSERT_NOT_NULL(test, pool);
+	return pool;
+}
+
+/* The share of the n-th page is refused: what may be shared is not freed. */
+static void refused_share_does_not_expand_pool(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	struct gen_pool *pool;
+	unsigned int n;
+
+	if (!ctx->platform->force || ctx->platform->real)
+		kunit_skip(test, "no share to refuse");
+
+	pool = empty_pool(test);
+	for (n = 1; n <= 4; n++) {
+		ctx->refuse_share = n;
+		KUNIT_EXPECT_NE(test, 0, atomic_pool_expand(pool, 4 * PAGE_SIZE,
+							    GFP_KERNEL));
+		KUNIT_EXPECT_EQ(test, ctx->refuse_share, 0);
+		KUNIT_ASSERT_EQ(test, page_count(ctx->last_shared), 1);
+
+		/* nobody but this test knows of them */
+		xa_destroy(&ctx->shared);
+		if (!dma_release_from_contiguous(NULL, ctx->last_shared, 4))
+			__free_pages(ctx->last_shared, 2);
+	}
+	KUNIT_EXPECT_EQ(test, gen_pool_size(pool), 0);
+	gen_pool_destroy(pool);
+}
+
+/* What the pool does not take is private again, and freed, and it is told. */
+static void failed_expansion_leaves_nothing(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	struct gen_pool *pool;
+
+	if (ctx->platform->real)
+		kunit_skip(test, "the simulation counts the pages");
+
+	pool = empty_pool(test);
+	kunit_activate_static_stub(test, dma_stub_gen_pool_add_virt,
+				   sim_gen_pool_add_virt);
+	KUNIT_EXPECT_EQ(test, -EXDEV, atomic_pool_expand(pool, 4 * PAGE_SIZE,
+							 GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, ctx->shares, 4);
+	KUNIT_EXPECT_EQ(test, ctx->unshares, 4);
+	KUNIT_EXPECT_EQ(test, page_count(ctx->last_shared), 0);
+	KUNIT_EXPECT_EQ(test, gen_pool_size(pool), 0);
+	gen_pool_destroy(pool);
+}
+
 #define CASE(name) KUNIT_CASE_PARAM(name, dma_platform_gen_params)
 
 static struct kunit_case dma_pool_cases[] = {
@@ -172,6 +250,8 @@ static struct kunit_case dma_pool_cases[] = {
 	CASE(atomic_pages_go_back_to_pool),
 	CASE(atomic_pages_of_all_sizes_go_back),
 	CASE(other_pages_do_not_go_to_pool),
+	CASE(refused_share_does_not_expand_pool),
+	CASE(failed_expansion_leaves_nothing),
 	{ }
 };
 

@@ -6,21 +6,36 @@
  * platform about private memory is answered by inline functions, or by
  * functions of the architectures, so with CONFIG_DMA_KUNIT_TEST, and only then,
  * the files that include this header ask through functions of tests/stubs.c,
- * which carry the KUNIT_STATIC_STUB_REDIRECT(). Include it last.
+ * which carry the KUNIT_STATIC_STUB_REDIRECT(). So it is with what a test wants
+ * to fail. Include it last.
  */
 #ifndef _KERNEL_DMA_TESTS_STUBS_H
 #define _KERNEL_DMA_TESTS_STUBS_H
 
 #ifdef CONFIG_DMA_KUNIT_TEST
+#include <linux/atomic.h>
+#include <linux/mm_types.h>
 #include <linux/types.h>
 
 struct device;
+struct gen_pool;
+struct page;
 
 bool dma_stub_force_unencrypted(struct device *dev);
 dma_addr_t dma_stub_phys_to_dma_unencrypted(struct device *dev,
 					    phys_addr_t paddr);
 int dma_stub_set_memory_decrypted(unsigned long addr, int numpages);
 int dma_stub_set_memory_encrypted(unsigned long addr, int numpages);
+void *dma_stub_contiguous_remap(struct page *page, size_t size, pgprot_t prot,
+				const void *caller);
+int dma_stub_gen_pool_add_virt(struct gen_pool *pool, unsigned long addr,
+			       phys_addr_t phys, size_t size, int nid);
+
+/*
+ * How often the state of memory was to be changed, or memory to be remapped,
+ * in a context that must not sleep. Not only by the thread of a test.
+ */
+extern atomic_t dma_stub_must_not_sleep;
 
 #ifndef DMA_STUBS_KEEP_REAL
 #undef phys_to_dma_unencrypted
@@ -31,6 +46,10 @@ int dma_stub_set_memory_encrypted(unsigned long addr, int numpages);
 	dma_stub_set_memory_decrypted(addr, numpages)
 #define set_memory_encrypted(addr, numpages) \
 	dma_stub_set_memory_encrypted(addr, numpages)
+#define dma_common_contiguous_remap(page, size, prot, caller) \
+	dma_stub_contiguous_remap(page, size, prot, caller)
+#define gen_pool_add_virt(pool, addr, phys, size, nid) \
+	dma_stub_gen_pool_add_virt(pool, addr, phys, size, nid)
 #endif
 #endif /* CONFIG_DMA_KUNIT_TEST */
 

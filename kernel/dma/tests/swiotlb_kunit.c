@@ -5,6 +5,7 @@
  *
  * Included by swiotlb.c.
  */
+#include <kunit/static_stub.h>
 #include <kunit/test.h>
 #include <linux/dma-direct.h>
 #include <linux/dma-mapping.h>
@@ -26,6 +27,8 @@ unsigned long dma_test_used(struct dma_test *ctx)
 }
 
 static const size_t sizes[] = { 1, 64, SZ_2K, SZ_4K, SZ_4K + 1, SZ_64K };
+
+#define POOL_SIZE	(16 * PAGE_SIZE)
 
 static void *device_view(struct dma_test *ctx, dma_addr_t addr)
 {
@@ -85,7 +88,7 @@ static void sync_copies_without_unmapping(struct kunit *test)
 	dma_addr_t addr;
 	u8 *buf;
 
-	dma_test_restricted_pool(test, SZ_64K);
+	dma_test_restricted_pool(test, POOL_SIZE);
 	buf = kunit_kzalloc(test, SZ_4K, GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, buf);
 
@@ -104,11 +107,11 @@ static void sync_copies_without_unmapping(struct kunit *test)
 static void full_pool_refuses_and_recovers(struct kunit *test)
 {
 	struct dma_test *ctx = test->priv;
-	unsigned int n, slots = SZ_64K >> IO_TLB_SHIFT;
+	unsigned int n, slots = POOL_SIZE >> IO_TLB_SHIFT;
 	dma_addr_t *addrs, coherent;
 	void *buf, *cpu_addr;
 
-	dma_test_restricted_pool(test, SZ_64K);
+	dma_test_restricted_pool(test, POOL_SIZE);
 	addrs = kunit_kcalloc(test, slots, sizeof(*addrs), GFP_KERNEL);
 	buf = kunit_kzalloc(test, SZ_2K, GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, addrs);
@@ -147,7 +150,7 @@ static void unmap_after_release(struct kunit *test)
 	dma_addr_t addr;
 	u8 *buf;
 
-	dma_test_restricted_pool(test, SZ_64K);
+	dma_test_restricted_pool(test, POOL_SIZE);
 	buf = kunit_kzalloc(test, SZ_4K, GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, buf);
 
@@ -167,14 +170,104 @@ static void oversized_mapping_is_refused(struct kunit *test)
 	dma_addr_t addr;
 	void *buf;
 
-	dma_test_restricted_pool(test, SZ_64K);
-	buf = kunit_kzalloc(test, SZ_128K, GFP_KERNEL);
+	dma_test_restricted_pool(test, POOL_SIZE);
+	buf = kunit_kzalloc(test, 2 * POOL_SIZE, GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, buf);
-	addr = dma_map_single_attrs(ctx->dev, buf, SZ_128K, DMA_TO_DEVICE,
+	addr = dma_map_single_attrs(ctx->dev, buf, 2 * POOL_SIZE, DMA_TO_DEVICE,
 				    DMA_ATTR_NO_WARN);
 	KUNIT_EXPECT_TRUE(test, dma_mapping_error(ctx->dev, addr));
 	KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
 }
+
+/*
+ * What drivers are told to be the largest request fits, even if half of the
+ * pool is taken and each sector of the request is a buffer of its own.
+ */
+static void largest_request_fits(struct kunit *test)
+{
+	static const size_t pool_sizes[] = { SZ_64K, SZ_256K, SZ_1M, SZ_2M };
+	struct dma_test *ctx = test->priv;
+	size_t pool = pool_sizes[test->param_index % ARRAY_SIZE(pool_sizes)];
+	unsigned int i, n, held;
+	dma_addr_t *addrs;
+	size_t size;
+	void *buf;
+
+	dma_test_restricted_pool(test, pool);
+	size = dma_max_mapping_size(ctx->dev);
+	KUNIT_EXPECT_EQ(test, size, min_t(size_t, pool / 8, SZ_256K));
+
+	addrs = kunit_kcalloc(test, size / 512 + pool / PAGE_SIZE,
+			      sizeof(*addrs), GFP_KERNEL);
+	buf = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, addrs);
+	KUNIT_ASSERT_NOT_NULL(test, buf);
+
+	for (held = 0; held < pool / 2 / PAGE_SIZE; held++) {
+		addrs[held] = dma_map_single(ctx->dev, buf, PAGE_SIZE,
+					     DMA_TO_DEVICE);
+		KUNIT_ASSERT_FALSE(test, dma_mapping_error(ctx->dev,
+							   addrs[held]));
+	}
+	for (n = 0; n < size / 512; n++) {
+		addrs[held + n] = dma_map_single(ctx->dev, buf, 512,
+						 DMA_TO_DEVICE);
+		if (dma_mapping_error(ctx->dev, addrs[held + n]))
+			break;
+	}
+	KUNIT_EXPECT_EQ(test, n, size / 512);
+
+	while (n--)
+		dma_unmap_single(ctx->dev, addrs[held + n], 512,
+				 DMA_TO_DEVICE);
+	for (i = 0; i < held; i++)
+		dma_unmap_single(ctx->dev, addrs[i], PAGE_SIZE, DMA_TO_DEVICE);
+	KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
+}
+
+/* A device without a pool of its own is given what the host can see. */
+static void default_pool_is_shared(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	dma_addr_t addr;
+	u8 *buf;
+
+	if (!ctx->platform->real)
+		kunit_skip(test, "the default pool is not simulated");
+
+	buf = kunit_kzalloc(test, SZ_4K, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, buf);
+	addr = dma_map_single(ctx->dev, buf, SZ_4K, DMA_TO_DEVICE);
+	KUNIT_ASSERT_FALSE(test, dma_mapping_error(ctx->dev, addr));
+	KUNIT_EXPECT_NE(test, dma_to_phys(ctx->dev, addr), virt_to_phys(buf));
+	KUNIT_EXPECT_TRUE(test, dma_test_is_shared(ctx, dma_to_phys(ctx->dev, addr)));
+	dma_unmap_single(ctx->dev, addr, SZ_4K, DMA_TO_DEVICE);
+}
+
+#ifdef CONFIG_SWIOTLB_DYNAMIC
+/* Encrypting memory may sleep, and an RCU callback must not. */
+static void dynamic_pool_is_freed_where_it_may_sleep(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	struct io_tlb_pool *pool;
+
+	/* The pool is freed by another thread, for which nothing is stubbed. */
+	if (!ctx->platform->real) {
+		kunit_deactivate_static_stub(test, dma_stub_force_unencrypted);
+		kunit_deactivate_static_stub(test, dma_stub_set_memory_decrypted);
+	}
+	pool = swiotlb_alloc_pool(ctx->dev, IO_TLB_SEGSIZE, IO_TLB_SEGSIZE, 1,
+				  DMA_BIT_MASK(64), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, pool);
+	pool->transient = true;
+	spin_lock_irq(&ctx->dev->dma_io_tlb_lock);
+	list_add_rcu(&pool->node, &ctx->dev->dma_io_tlb_pools);
+	spin_unlock_irq(&ctx->dev->dma_io_tlb_lock);
+
+	swiotlb_del_pool(ctx->dev, pool);
+	rcu_barrier();
+}
+#endif
 
 #define CASE(name) KUNIT_CASE_PARAM(name, dma_platform_gen_params)
 
@@ -184,6 +277,11 @@ static struct kunit_case dma_swiotlb_cases[] = {
 	CASE(full_pool_refuses_and_recovers),
 	CASE(unmap_after_release),
 	CASE(oversized_mapping_is_refused),
+	CASE(largest_request_fits),
+	CASE(default_pool_is_shared),
+#ifdef CONFIG_SWIOTLB_DYNAMIC
+	CASE(dynamic_pool_is_freed_where_it_may_sleep),
+#endif
 	{ }
 };
 

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit suite for memory that belongs to one device, a shared-dma-pool.
+ *
+ * Included by coherent.c.
+ */
+#include <kunit/device.h>
+#include <kunit/static_stub.h>
+#include <kunit/test.h>
+#include <kunit/test-bug.h>
+#include <linux/sizes.h>
+
+#include "platform.h"
+
+/*
+ * A region has to be outside of the system's memory to be mapped as such a
+ * region is. There is nothing at this address, and nothing is read or written.
+ */
+#define REGION_BASE	SZ_1T
+#define REGION_SIZE	SZ_64K
+
+static int region_set_memory_decrypted(unsigned long addr, int numpages)
+{
+	struct kunit *test = kunit_get_current_test();
+	struct dma_test *ctx = test->priv;
+
+	KUNIT_EXPECT_EQ(test, addr, (unsigned long)phys_to_virt(REGION_BASE));
+	KUNIT_EXPECT_EQ(test, numpages, REGION_SIZE / PAGE_SIZE);
+	if (ctx->refuse_share && !--ctx->refuse_share)
+		return -EPERM;
+	ctx->shares += numpages;
+	return 0;
+}
+
+static void unmap_region(void *data)
+{
+	struct reserved_mem *rmem = data;
+
+	_dma_release_coherent_memory(rmem->priv);
+}
+
+static struct reserved_mem *make_region(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+
+	kunit_activate_static_stub(test, dma_stub_set_memory_decrypted,
+				   region_set_memory_decrypted);
+	ctx->rmem.name = "dma-kunit-own";
+	ctx->rmem.base = REGION_BASE;
+	ctx->rmem.size = REGION_SIZE;
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, unmap_region,
+							   &ctx->rmem));
+	return &ctx->rmem;
+}
+
+static void own_memory_is_shared_once(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	struct device *second = dma_test_device(test, "dma-kunit-second");
+	struct reserved_mem *rmem = make_region(test);
+	unsigned long shares = ctx->platform->force ? REGION_SIZE / PAGE_SIZE : 0;
+	dma_addr_t addr = REGION_BASE;
+
+	if (ctx->platform->force)
+		addr = dma_test_shared_addr(ctx, addr);
+
+	KUNIT_ASSERT_EQ(test, 0, rmem_dma_device_init(rmem, ctx->dev));
+	KUNIT_EXPECT_EQ(test, ctx->shares, shares);
+	KUNIT_EXPECT_EQ(test, addr, dma_get_device_base(ctx->dev, rmem->priv));
+
+	KUNIT_ASSERT_EQ(test, 0, rmem_dma_device_init(rmem, second));
+	KUNIT_EXPECT_EQ(test, ctx->shares, shares);
+
+	rmem_dma_device_release(rmem, second);
+	rmem_dma_device_release(rmem, ctx->dev);
+	KUNIT_EXPECT_EQ(test, ctx->unshares, 0);
+	KUNIT_ASSERT_EQ(test, 0, rmem_dma_device_init(rmem, ctx->dev));
+	KUNIT_EXPECT_EQ(test, ctx->shares, shares);
+	rmem_dma_device_release(rmem, ctx->dev);
+}
+
+static void own_memory_that_is_refused_is_not_used(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	struct reserved_mem *rmem = make_region(test);
+
+	if (!ctx->platform->force)
+		kunit_skip(test, "no share to refuse");
+
+	ctx->refuse_share = 1;
+	KUNIT_EXPECT_NE(test, 0, rmem_dma_device_init(rmem, ctx->dev));
+	KUNIT_EXPECT_NULL(test, ctx->dev->dma_mem);
+	ctx->dev->dma_mem = NULL;
+
+	KUNIT_EXPECT_EQ(test, 0, rmem_dma_device_init(rmem, ctx->dev));
+	KUNIT_EXPECT_EQ(test, ctx->shares, REGION_SIZE / PAGE_SIZE);
+	rmem_dma_device_release(rmem, ctx->dev);
+}
+
+#define CASE(name) KUNIT_CASE_PARAM(name, dma_platform_gen_params)
+
+static struct kunit_case dma_own_cases[] = {
+	CASE(own_memory_is_shared_once),
+	CASE(own_memory_that_is_refused_is_not_used),
+	{ }
+};
+
+static struct kunit_suite dma_own_suite = {
+	.name = "dma_own",
+	.init = dma_test_init,
+	.exit = dma_test_exit,
+	.test_cases = dma_own_cases,
+};
+
+kunit_test_suite(dma_own_suite);
