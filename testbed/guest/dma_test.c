@@ -456,7 +456,7 @@ static int do_step(const struct sequence *seq, const struct step *step,
 
 static int run_sequence(const struct sequence *seq)
 {
-	unsigned int i, bad = 0;
+	unsigned int i, bad = 0, leaked = 0;
 	long before = 0, after;
 
 	if (seq->pool && !seq->shared_memory)
@@ -468,15 +468,15 @@ static int run_sequence(const struct sequence *seq)
 		if (after != before || after < 0) {
 			box_log("%s: slots in use: %ld before, %ld after",
 				seq->name, before, after);
-			bad++;
+			leaked = 1;
 		}
 	}
-	if (bad)
-		box_result(RESULT_FAIL, "dma %s: %u of %u steps are wrong",
-			   seq->name, bad, i);
+	if (bad || leaked)
+		box_result(RESULT_FAIL, "dma %s: %u of %u steps are wrong%s",
+			   seq->name, bad, i, leaked ? ", slots are lost" : "");
 	else
 		box_result(RESULT_OK, "dma %s: %u steps, each audited", seq->name, i);
-	return bad;
+	return bad + leaked;
 }
 
 /* Are there the devices that the sequence names? */

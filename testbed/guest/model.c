@@ -26,6 +26,8 @@
 
 /* What is always visible, of each kind, and what the test holds */
 static struct set pools, atomic, bounce, held;
+/* What was wrong at the last audit, and has been reported */
+static struct set known_more, known_less;
 static bool bounce_known;
 static uint64_t bounce_addr, bounce_bytes;
 
@@ -249,6 +251,7 @@ int model_init(void)
 	int err;
 
 	pools.n = atomic.n = bounce.n = held.n = 0;
+	known_more.n = known_less.n = 0;
 	bounce_known = false;
 	find_bounce();
 	err = model_pool("disks", true, &addr, &bytes);
@@ -285,15 +288,18 @@ static void say(const char *step, const struct set *set, const char *what)
  * model_compare - audit, and compare with the model
  * @step: after which step, for the report
  *
- * Return: 0 if the host sees exactly what it should; 1, with what is wrong
- * reported; a negative errno if there is no answer.
+ * A page that was wrong at the last audit already and still is has been
+ * reported: it is the fault of an earlier step.
+ *
+ * Return: 0 if the host sees exactly what it should, but for such pages; 1,
+ * with what is wrong reported; a negative errno if there is no answer.
  */
 int model_compare(const char *step)
 {
-	static struct set seen, want, more, less;
+	static struct set seen, want, more, less, fresh;
 	uint64_t grown, before;
 	unsigned int i;
-	int n;
+	int n, bad;
 
 	/* The pools grow by themselves, in a work queue */
 	do {
@@ -326,7 +332,13 @@ int model_compare(const char *step)
 		set_join(&atomic, &more);
 		more.n = 0;
 	}
-	say(step, &more, "visible and should not be");
-	say(step, &less, "not visible and should be");
-	return more.n || less.n;
+	set_minus(&more, &known_more, &fresh);
+	bad = !!fresh.n;
+	say(step, &fresh, "visible and should not be");
+	set_minus(&less, &known_less, &fresh);
+	bad |= !!fresh.n;
+	say(step, &fresh, "not visible and should be");
+	known_more = more;
+	known_less = less;
+	return bad;
 }
