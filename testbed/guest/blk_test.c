@@ -25,6 +25,8 @@
 #define REQUEST		(64 * KB)
 
 static int disk, slot;
+/* The pool that the disk's DMA goes through; "": the default one */
+static const char *pool;
 
 /* The pattern of one request, told apart from all others by where it is */
 static uint64_t seed_at(uint64_t sector, bool write)
@@ -82,7 +84,7 @@ static int wait_for_pool(long before, const char *what)
 	int i;
 
 	for (i = 0; i < 1000; i++) {
-		used = pool_used("disks");
+		used = pool_used(pool);
 		if (used == before && used >= 0)
 			return 0;
 		nanosleep(&ms, NULL);
@@ -97,7 +99,7 @@ static int test_sizes(uint8_t *buf)
 		512, 1024, 1536, 4 * KB, 4 * KB + 512, 12 * KB, 64 * KB,
 		128 * KB, 256 * KB, 512 * KB, 1024 * KB,
 	};
-	long before = pool_used("disks");
+	long before = pool_used(pool);
 	unsigned int i, write, bad = 0;
 	uint64_t sector = 8;
 	int err;
@@ -155,7 +157,7 @@ static long wait_for_still(void)
 	for (i = 0; i < 1000 && still < 20; i++) {
 		nanosleep(&ms, NULL);
 		last = used;
-		used = pool_used("disks");
+		used = pool_used(pool);
 		still = used == last ? still + 1 : 0;
 	}
 	return used;
@@ -171,17 +173,11 @@ static int test_flight(const char *name, unsigned int big, unsigned int small,
 		       uint8_t *buf, long min_free, long max_free)
 {
 	static struct request requests[MAX_REQUESTS];
-	long before = pool_used("disks"), full;
+	long before = pool_used(pool), full;
 	unsigned int i, started = 0, bad = 0, count = big + small;
-	uint64_t addr, bytes;
+	long slots = pool_slots(pool);
 	pthread_attr_t attr;
-	long slots;
 
-	if (model_pool("disks", true, &addr, &bytes)) {
-		box_result(RESULT_SKIP, "blk %s: no pool", name);
-		return 0;
-	}
-	slots = bytes / 2048;
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, 64 * KB);
 	for (i = 0; i < count; i++) {
@@ -241,15 +237,17 @@ static int test_flight(const char *name, unsigned int big, unsigned int small,
 		box_result(RESULT_FAIL, "blk %s: %u wrong", name, bad);
 	else
 		box_result(RESULT_OK, "blk %s: %u requests at once, %ld of %ld slots in use, %ld afterwards",
-			   name, count, full, slots, pool_used("disks"));
+			   name, count, full, slots, pool_used(pool));
 	return bad;
 }
 
 /* Opens the disk 'data'.  Return: 0, or 1 with a result reported. */
 static int open_disk(void)
 {
+	uint64_t addr, bytes;
 	char path[32];
 
+	pool = model_find("disks", &addr, &bytes) ? "" : "disks";
 	slot = find_disk("data", path, sizeof(path));
 	if (slot < 0) {
 		box_result(RESULT_FAIL, "blk: there is no disk 'data'");

@@ -283,7 +283,7 @@ static int check_place(const struct sequence *seq, const struct testbed_op *op)
 	uint64_t addr, bytes;
 	unsigned int i;
 
-	if (!seq->pool || model_pool(seq->pool, !seq->shared_memory, &addr, &bytes))
+	if (!seq->pool || model_find(seq->pool, &addr, &bytes))
 		return 0;
 	for (i = 0; i < op->parts; i++)
 		if (op->dma[i] < addr || op->len[i] > bytes ||
@@ -501,7 +501,6 @@ static bool has_devices(const struct sequence *seq)
  */
 int test_dma(const char *group)
 {
-	uint64_t addr, bytes;
 	int failed = 0, err;
 	size_t i;
 
@@ -512,8 +511,9 @@ int test_dma(const char *group)
 		return err != -ENOENT;
 	}
 	/* The pools are shared now that the driver is bound to its devices */
-	model_pool("pair", true, &addr, &bytes);
-	model_pool("noncoherent", true, &addr, &bytes);
+	model_share("pair");
+	model_share("noncoherent");
+	model_region("own");
 	for (i = 0; i < sizeof(sequences) / sizeof(sequences[0]); i++) {
 		const struct sequence *seq = sequences + i;
 

@@ -254,9 +254,7 @@ int main(int argc, char **argv)
 	err = box_open();
 	if (err)
 		printf("no mailbox: %s\n", strerror(-err));
-	err = model_init();
-	if (err)
-		box_result(RESULT_FAIL, "device tree: %s", strerror(-err));
+	model_init();
 	for (i = 1; i < argc; i++) {
 		for (g = 0; g < sizeof(groups) / sizeof(groups[0]); g++)
 			if (!strcmp(groups[g].name, argv[i]))

@@ -122,41 +122,34 @@ uint64_t set_pages(const struct set *set)
 }
 
 /**
- * model_pool - say of a pool of the device tree that it is visible, or not
- * @name: of the node, without the address
- * @visible: is it?
+ * model_find - where is a reserved region?
+ * @name: of the device tree's node, without the address
  * @addr, @bytes: for where it is
  *
- * Return: 0, or -ENOENT if the device tree has no such pool.
+ * Return: 0, or -ENOENT if the device tree has no such region.
  */
-int model_pool(const char *name, bool visible, uint64_t *addr, uint64_t *bytes)
+int model_find(const char *name, uint64_t *addr, uint64_t *bytes)
 {
 	DIR *dir = opendir("/proc/device-tree/reserved-memory");
 	int err = -ENOENT, fd;
 	struct dirent *e;
 	char path[512];
 	uint8_t reg[16];
+	size_t len = strlen(name), i;
 
 	while (dir && (e = readdir(dir))) {
-		size_t len = strlen(name), i;
-
 		if (strncmp(e->d_name, name, len) || e->d_name[len] != '@')
 			continue;
 		snprintf(path, sizeof(path),
 			 "/proc/device-tree/reserved-memory/%s/reg", e->d_name);
 		fd = open(path, O_RDONLY | O_CLOEXEC);
-		if (fd < 0 || read(fd, reg, sizeof(reg)) != sizeof(reg)) {
-			err = -EIO;
-		} else {
+		err = -EIO;
+		if (fd >= 0 && read(fd, reg, sizeof(reg)) == sizeof(reg)) {
 			*addr = *bytes = 0;
 			for (i = 0; i < 8; i++) {
 				*addr = *addr << 8 | reg[i];
 				*bytes = *bytes << 8 | reg[i + 8];
 			}
-			if (visible)
-				set_add(&pools, *addr, *bytes);
-			else
-				set_remove(&pools, *addr, *bytes);
 			err = 0;
 		}
 		if (fd >= 0)
@@ -167,16 +160,17 @@ int model_pool(const char *name, bool visible, uint64_t *addr, uint64_t *bytes)
 	return err;
 }
 
-/**
- * pool_used - slots of a restricted pool in use
- * @name: of the device tree's node, without the address
- *
- * A pool whose first device comes before the default pool's debugfs folder
- * (a late_initcall) has its own folder at debugfs' root, not in swiotlb/.
- *
- * Return: slots (of 2 kB), or a negative errno.
- */
-long pool_used(const char *name)
+/* model_share - from now on this region is visible, if the device tree has it */
+void model_share(const char *name)
+{
+	uint64_t addr, bytes;
+
+	if (!model_find(name, &addr, &bytes))
+		set_add(&pools, addr, bytes);
+}
+
+/* Reads a number of a pool's from debugfs.  Return: it, or a negative errno. */
+static long pool_number(const char *name, const char *file)
 {
 	static const char *const folders[] = {
 		"/sys/kernel/debug/swiotlb", "/sys/kernel/debug",
@@ -186,20 +180,46 @@ long pool_used(const char *name)
 	struct dirent *e;
 	int n = -ENOENT;
 
+	if (!len) {
+		snprintf(path, sizeof(path), "%s/%s", folders[0], file);
+		n = read_file(path, buf, sizeof(buf));
+		return n < 0 ? n : strtol(buf, NULL, 0);
+	}
+	/*
+	 * A pool whose first device comes before the default pool's folder (a
+	 * late_initcall) has its own folder at debugfs' root.
+	 */
 	for (i = 0; i < 2 && n < 0; i++) {
 		DIR *dir = opendir(folders[i]);
 
 		while (dir && (e = readdir(dir))) {
 			if (strncmp(e->d_name, name, len) || e->d_name[len] != '@')
 				continue;
-			snprintf(path, sizeof(path), "%s/%s/io_tlb_used",
-				 folders[i], e->d_name);
+			snprintf(path, sizeof(path), "%s/%s/%s", folders[i],
+				 e->d_name, file);
 			n = read_file(path, buf, sizeof(buf));
 		}
 		if (dir)
 			closedir(dir);
 	}
 	return n < 0 ? n : strtol(buf, NULL, 0);
+}
+
+/**
+ * pool_used - slots of a pool in use
+ * @name: of the device tree's node, without the address; "" for the default one
+ *
+ * Return: slots (of 2 kB), or a negative errno.
+ */
+long pool_used(const char *name)
+{
+	return pool_number(name, "io_tlb_used");
+}
+
+/* pool_slots - how many there are; see pool_used() */
+long pool_slots(const char *name)
+{
+	return pool_number(name, "io_tlb_nslabs");
 }
 
 /* Bytes of all pools for atomic allocations */
@@ -244,18 +264,32 @@ static void find_bounce(void)
 		close(fd);
 }
 
-/* model_init - what is visible after boot.  Return: 0 or a negative errno. */
-int model_init(void)
+/**
+ * model_region - a region that is shared when a device takes it, or bit by bit
+ * @name: of the device tree's node, without the address
+ *
+ * Both are right; the host says which it is.  It is then visible whole, or only
+ * what the test holds of it is.
+ */
+void model_region(const char *name)
 {
-	uint64_t addr, bytes;
-	int err;
+	uint64_t addr, bytes, visible = 0;
+	struct box_range range;
 
+	if (!model_find(name, &addr, &bytes) &&
+	    box_audit(addr, bytes, name, &visible, &range, 1) == 1 &&
+	    visible == bytes / PAGE)
+		set_add(&pools, addr, bytes);
+}
+
+/* model_init - what is visible after boot */
+void model_init(void)
+{
 	pools.n = atomic.n = bounce.n = held.n = 0;
 	known_more.n = known_less.n = 0;
 	bounce_known = false;
 	find_bounce();
-	err = model_pool("disks", true, &addr, &bytes);
-	return err == -ENOENT ? 0 : err;
+	model_share("disks");
 }
 
 /* model_hold - from now on this memory is visible, as the test has asked for it */

@@ -21,11 +21,14 @@ bool set_holds(const struct set *set, uint64_t addr, uint64_t bytes);
 void set_minus(const struct set *a, const struct set *b, struct set *diff);
 uint64_t set_pages(const struct set *set);
 
-int model_init(void);
-int model_pool(const char *name, bool visible, uint64_t *addr, uint64_t *bytes);
+void model_init(void);
+int model_find(const char *name, uint64_t *addr, uint64_t *bytes);
+void model_share(const char *name);
 void model_hold(uint64_t addr, uint64_t bytes);
 void model_drop(uint64_t addr, uint64_t bytes);
 int model_compare(const char *step);
+void model_region(const char *name);
 long pool_used(const char *name);
+long pool_slots(const char *name);
 
 #endif
