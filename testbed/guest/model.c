@@ -7,6 +7,7 @@
  * - the pools for atomic allocations: all of them or none, as large as debugfs
  *   says, found where they are by the first audit.  They may grow, by as much
  *   as debugfs says they did;
+ * - the disks' queues, which are in the pool if there is one;
  * - the default swiotlb, where the kernel's log says it is: whole or not at all;
  * - what the test holds.
  */
@@ -282,6 +283,19 @@ void model_region(const char *name)
 		set_add(&pools, addr, bytes);
 }
 
+static void find_queues(void)
+{
+	uint64_t disk, parts[6];
+	size_t i;
+
+	for (disk = 0; disk < 4; disk++)
+		if (box_command(MAILBOX_DISK_QUEUE, &disk, 1, NULL, parts, 6) == 6)
+			for (i = 0; i < 6; i += 2) {
+				set_add(&pools, parts[i], parts[i + 1]);
+				box_owner(parts[i], parts[i + 1], "a disk's queue");
+			}
+}
+
 /* model_init - what is visible after boot */
 void model_init(void)
 {
@@ -289,6 +303,7 @@ void model_init(void)
 	known_more.n = known_less.n = 0;
 	bounce_known = false;
 	find_bounce();
+	find_queues();
 	model_share("disks");
 }
 

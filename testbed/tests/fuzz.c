@@ -145,7 +145,7 @@ static void fuzz_mailbox(void)
 	while (n--)
 		fake_write(MAILBOX_BASE + MAILBOX_DATA, below(3) ? odd() : below(40), 8);
 	fake_write(MAILBOX_BASE + MAILBOX_COMMAND,
-		   below(10) ? 1 + below(MAILBOX_SEARCH + 1) : odd(), 8);
+		   below(10) ? 1 + below(MAILBOX_DISK_QUEUE + 1) : odd(), 8);
 	for (n = 0; n < 4; n++)
 		fake_read(MAILBOX_BASE + below(0x30), 8);
 }

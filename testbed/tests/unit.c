@@ -178,7 +178,7 @@ static void test_mailbox(void)
 	CHECK(fake_read(MAILBOX_BASE, 8) == MAILBOX_MAGIC_VALUE);
 	command(99, NULL, 0);
 	CHECK(status() == -ENOSYS);
-	for (i = 1; i <= MAILBOX_SEARCH; i++) {
+	for (i = 1; i <= MAILBOX_DISK_QUEUE; i++) {
 		command(i, NULL, 0);
 		CHECK(status() == (i == MAILBOX_LOG ? 0 : -EINVAL));
 	}
@@ -455,6 +455,10 @@ static void test_hold(void)
 	CHECK(used()[1] == 3 && !fake_stops);
 	disk_stats(disk_get(0), stats);
 	CHECK(stats[2] >= 3);
+	/* Where its queue is */
+	command(MAILBOX_DISK_QUEUE, &(uint64_t){ 0 }, 1);
+	CHECK(!status() && word() == DESC && word() == 128 && word() == AVAIL &&
+	      word() == 22 && word() == USED && word() == 70);
 	/* A reset lets go */
 	disk_hold(disk_get(0), true);
 	set_up(8);

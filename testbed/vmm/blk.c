@@ -272,3 +272,24 @@ void disk_stats(struct disk *disk, uint64_t stats[3])
 	stats[1] = disk->moved;
 	stats[2] = disk->most;
 }
+
+/**
+ * disk_queue - where the disk's queue is
+ * @disk: the disk
+ * @parts: for address and bytes of descriptors, available ring and used ring,
+ *	which is their order in struct virtio_queue, too; sizes are those of 2.7
+ *
+ * Return: whether there is one.
+ */
+bool disk_queue(struct disk *disk, uint64_t parts[6])
+{
+	const struct virtio_queue *q = &disk->vdev.queue;
+
+	parts[0] = q->desc;
+	parts[1] = 16 * q->size;
+	parts[2] = q->avail;
+	parts[3] = 6 + 2 * q->size;
+	parts[4] = q->used;
+	parts[5] = 6 + 8 * q->size;
+	return q->ready;
+}

@@ -202,6 +202,22 @@ static int do_disk_stats(void)
 	return 0;
 }
 
+static int do_disk_queue(void)
+{
+	struct disk *disk = disk_get(in[0]);
+	uint64_t parts[6];
+	size_t i;
+
+	if (in_words < 1)
+		return -EINVAL;
+	if (!disk)
+		return -ENODEV;
+	if (disk_queue(disk, parts))
+		for (i = 0; i < ARRAY_SIZE(parts); i++)
+			answer(parts[i]);
+	return 0;
+}
+
 static int do_command(uint64_t command)
 {
 	switch (command) {
@@ -230,6 +246,8 @@ static int do_command(uint64_t command)
 		return do_disk_stats();
 	case MAILBOX_SEARCH:
 		return do_search();
+	case MAILBOX_DISK_QUEUE:
+		return do_disk_queue();
 	}
 	return -ENOSYS;
 }

@@ -68,6 +68,11 @@ enum mailbox_command {
 	 * can see.  Answer: pages that hold it, and MAILBOX_RANGE()s of them.
 	 */
 	MAILBOX_SEARCH,
+	/*
+	 * disk.  Answer: address and bytes of its queue's descriptors, available
+	 * ring and used ring; nothing if there is no queue.
+	 */
+	MAILBOX_DISK_QUEUE,
 };
 
 #define MAILBOX_RANGE(addr, pages)	((uint64_t)(addr) >> 12 << 24 | (pages))

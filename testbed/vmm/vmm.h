@@ -150,5 +150,6 @@ struct disk *disk_get(uint64_t nr);
 void *disk_data(struct disk *disk, uint64_t sector, uint64_t sectors);
 void disk_hold(struct disk *disk, bool hold);
 void disk_stats(struct disk *disk, uint64_t stats[3]);
+bool disk_queue(struct disk *disk, uint64_t parts[6]);
 
 #endif
