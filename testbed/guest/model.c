@@ -291,6 +291,8 @@ static void find_queues(void)
 	for (disk = 0; disk < 4; disk++)
 		if (box_command(MAILBOX_DISK_QUEUE, &disk, 1, NULL, parts, 6) == 6)
 			for (i = 0; i < 6; i += 2) {
+				if (set_holds(&pools, parts[i], parts[i + 1]))
+					continue;
 				set_add(&pools, parts[i], parts[i + 1]);
 				box_owner(parts[i], parts[i + 1], "a disk's queue");
 			}
@@ -303,8 +305,8 @@ void model_init(void)
 	known_more.n = known_less.n = 0;
 	bounce_known = false;
 	find_bounce();
-	find_queues();
 	model_share("disks");
+	find_queues();
 }
 
 /* model_hold - from now on this memory is visible, as the test has asked for it */
