@@ -89,10 +89,8 @@ static void expect_sound(struct kunit *test, struct chunk *chunk)
 					   PAGE_SIZE << get_order(size)));
 	if (ctx->platform->force)
 		addr = dma_test_shared_addr(ctx, addr);
-	if (ctx->rmem.priv) {
+	if (ctx->rmem.priv)
 		KUNIT_EXPECT_TRUE(test, dma_test_in_pool(ctx, chunk->phys, size));
-		addr = dma_test_shared_addr(ctx, chunk->phys);
-	}
 	KUNIT_EXPECT_EQ(test, chunk->dma_addr, addr);
 }
 
@@ -281,8 +279,8 @@ static void restricted_free_leaves_pool_shared(struct kunit *test)
 	unsigned int i, pages = LARGEST / PAGE_SIZE;
 	struct chunk chunk;
 
-	if (!ctx->platform->shares)
-		kunit_skip(test, "nothing is private here");
+	if (!ctx->platform->force)
+		kunit_skip(test, "no device needs shared memory");
 
 	dma_test_restricted_pool(test, LARGEST);
 	for (i = 0; i < 2; i++) {
@@ -297,20 +295,65 @@ static void restricted_free_leaves_pool_shared(struct kunit *test)
 	}
 }
 
+/*
+ * The pool was shared for another device. This one may reach private memory,
+ * but what it gets is not, and the address tells so.
+ */
 static void restricted_alloc_has_shared_address(struct kunit *test)
 {
 	struct dma_test *ctx = test->priv;
+	struct device *trusted = dma_test_device(test, "dma-kunit-trusted");
 	struct chunk chunk;
 	unsigned int i;
 
+	if (!ctx->platform->force || ctx->platform->real)
+		kunit_skip(test, "all devices are alike");
+
 	dma_test_restricted_pool(test, POOL_SIZE);
+	ctx->trusted = trusted;
+	dma_test_attach(test, trusted);
+	swap(ctx->dev, trusted);
+	for (i = 0; i < 2; i++) {
+		if (!chunk_alloc(ctx, &chunk, i, PAGE_SIZE, GFP_KERNEL)) {
+			KUNIT_FAIL(test, "no memory");
+			break;
+		}
+		expect_sound(test, &chunk);
+		chunk_free(ctx, &chunk);
+		KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
+	}
+	swap(ctx->dev, trusted);
+}
+
+/* The pool of a device that may reach private memory is not shared. */
+static void private_pool_is_for_trusted_devices(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	struct device *other = dma_test_device(test, "dma-kunit-other");
+	struct chunk chunk;
+	unsigned int i;
+
+	if (!ctx->platform->shares || ctx->platform->real)
+		kunit_skip(test, "no pool can be both private and reached");
+
+	ctx->trusted = ctx->dev;
+	dma_test_restricted_pool(test, POOL_SIZE);
+	KUNIT_EXPECT_EQ(test, ctx->shares, 0);
 	for (i = 0; i < 2; i++) {
 		KUNIT_ASSERT_TRUE(test, chunk_alloc(ctx, &chunk, i, PAGE_SIZE,
 						    GFP_KERNEL));
-		KUNIT_EXPECT_EQ(test, chunk.dma_addr,
-				dma_test_shared_addr(ctx, chunk.phys));
+		KUNIT_EXPECT_TRUE(test, dma_test_in_pool(ctx, chunk.phys,
+							 PAGE_SIZE));
+		KUNIT_EXPECT_EQ(test, chunk.dma_addr, chunk.phys);
 		chunk_free(ctx, &chunk);
 	}
+
+	if (ctx->platform->force) {
+		KUNIT_EXPECT_NE(test, 0, ctx->rmem.ops->device_init(&ctx->rmem, other));
+		swiotlb_dev_init(other);
+	}
+	KUNIT_EXPECT_EQ(test, ctx->shares, 0);
+	KUNIT_EXPECT_EQ(test, ctx->unshares, 0);
 }
 
 /* The mask is held against the address that the device would be given. */
@@ -325,7 +368,8 @@ static void restricted_alloc_honours_mask(struct kunit *test)
 	ctx->dev->coherent_dma_mask = DMA_BIT_MASK(32);
 	for (i = 0; i < 2; i++) {
 		done = chunk_alloc(ctx, &chunk, i, PAGE_SIZE, GFP_KERNEL);
-		KUNIT_EXPECT_EQ(test, done, !ctx->platform->alias);
+		KUNIT_EXPECT_EQ(test, done,
+				!(ctx->platform->alias && ctx->platform->force));
 		if (done)
 			chunk_free(ctx, &chunk);
 		KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
@@ -440,7 +484,8 @@ static void restricted_pool_is_shared_once(struct kunit *test)
 	dma_test_restricted_pool(test, POOL_SIZE);
 	shares = ctx->shares;
 	if (!ctx->platform->real)
-		KUNIT_EXPECT_EQ(test, shares, POOL_PAGES);
+		KUNIT_EXPECT_EQ(test, shares,
+				ctx->platform->force ? POOL_PAGES : 0);
 	dma_test_attach(test, second);
 	KUNIT_EXPECT_EQ(test, ctx->shares, shares);
 
@@ -543,6 +588,7 @@ static struct kunit_case dma_restricted_cases[] = {
 	CASE(restricted_alloc_is_not_shared_again),
 	CASE(restricted_free_leaves_pool_shared),
 	CASE(restricted_alloc_has_shared_address),
+	CASE(private_pool_is_for_trusted_devices),
 	CASE(restricted_alloc_honours_mask),
 	CASE(restricted_pool_can_be_used_up),
 	CASE(restricted_alloc_need_not_sleep),

@@ -84,7 +84,7 @@ static bool sim_force_unencrypted(struct device *dev)
 {
 	if (!is_test_device(dev))
 		return force_dma_unencrypted(dev);
-	return current_test()->platform->force;
+	return current_test()->platform->force && dev != current_test()->trusted;
 }
 
 static dma_addr_t sim_phys_to_dma_unencrypted(struct device *dev,

@@ -42,6 +42,7 @@ struct dma_platform {
  * struct dma_test - a test's device and what became of the pages so far
  * @platform:	the parameter
  * @dev:	device with 64-bit masks, on no pool at first
+ * @trusted:	a device that may reach private memory, whatever the platform
  * @shared:	simulated state: the frame numbers of the shared pages
  * @shares:	pages shared, in total
  * @unshares:	pages made private again, in total
@@ -60,6 +61,7 @@ struct dma_platform {
 struct dma_test {
 	const struct dma_platform *platform;
 	struct device *dev;
+	struct device *trusted;
 	struct xarray shared;
 	unsigned long shares;
 	unsigned long unshares;

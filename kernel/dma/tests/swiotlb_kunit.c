@@ -46,7 +46,8 @@ static dma_addr_t map(struct kunit *test, void *buf, size_t size,
 	KUNIT_ASSERT_FALSE(test, dma_mapping_error(ctx->dev, addr));
 	phys = dma_to_phys(ctx->dev, addr);
 	KUNIT_EXPECT_TRUE(test, dma_test_in_pool(ctx, phys, size));
-	KUNIT_EXPECT_EQ(test, addr, dma_test_shared_addr(ctx, phys));
+	KUNIT_EXPECT_EQ(test, addr, ctx->platform->force ?
+			dma_test_shared_addr(ctx, phys) : phys);
 	KUNIT_EXPECT_GT(test, dma_test_used(ctx), 0);
 	return addr;
 }
@@ -163,6 +164,29 @@ static void unmap_after_release(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
 }
 
+/* The bounce buffers of a device that may reach private memory are private. */
+static void private_pool_bounces_privately(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	dma_addr_t addr;
+	u8 *buf;
+
+	if (!ctx->platform->alias)
+		kunit_skip(test, "the address does not tell");
+
+	ctx->trusted = ctx->dev;
+	dma_test_restricted_pool(test, POOL_SIZE);
+	buf = kunit_kzalloc(test, SZ_4K, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, buf);
+	addr = dma_map_single(ctx->dev, buf, SZ_4K, DMA_TO_DEVICE);
+	KUNIT_ASSERT_FALSE(test, dma_mapping_error(ctx->dev, addr));
+	KUNIT_EXPECT_EQ(test, addr & DMA_TEST_SHARED_BIT, 0);
+	KUNIT_EXPECT_TRUE(test, dma_test_in_pool(ctx, dma_to_phys(ctx->dev, addr),
+						 SZ_4K));
+	dma_unmap_single(ctx->dev, addr, SZ_4K, DMA_TO_DEVICE);
+	KUNIT_EXPECT_EQ(test, ctx->shares, 0);
+}
+
 /* What is too large for any pool is refused at once. */
 static void oversized_mapping_is_refused(struct kunit *test)
 {
@@ -277,6 +301,7 @@ static struct kunit_case dma_swiotlb_cases[] = {
 	CASE(full_pool_refuses_and_recovers),
 	CASE(unmap_after_release),
 	CASE(oversized_mapping_is_refused),
+	CASE(private_pool_bounces_privately),
 	CASE(largest_request_fits),
 	CASE(default_pool_is_shared),
 #ifdef CONFIG_SWIOTLB_DYNAMIC
