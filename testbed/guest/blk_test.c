@@ -23,6 +23,8 @@
 #define KB		1024U
 #define MAX_REQUESTS	128
 #define REQUEST		(64 * KB)
+/* Those of the disks' pool, which the numbers of requests are made for */
+#define SLOTS		2048
 
 static int disk, slot;
 /* The pool that the disk's DMA goes through; "": the default one */
@@ -178,6 +180,11 @@ static int test_flight(const char *name, unsigned int big, unsigned int small,
 	long slots = pool_slots(pool);
 	pthread_attr_t attr;
 
+	if (slots != SLOTS) {
+		box_result(RESULT_SKIP, "blk %s: for a pool of %d slots, this one has %ld",
+			   name, SLOTS, slots);
+		return 0;
+	}
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, 64 * KB);
 	for (i = 0; i < count; i++) {

@@ -258,7 +258,7 @@ static void find_bounce(void)
 				SCNi64 "]", &from, &to) == 2) {
 			bounce_addr = from & ~(PAGE - 1);
 			bounce_bytes = ((to + PAGE - 1) & ~(PAGE - 1)) - bounce_addr;
-			box_owner(bounce_addr, bounce_bytes, "default swiotlb");
+			box_owner(bounce_addr, bounce_bytes, "default swiotlb, of devices without a pool");
 		}
 	}
 	if (fd >= 0)
@@ -379,7 +379,7 @@ int model_compare(const char *step)
 	if (more.n && set_pages(&more) == grown) {
 		for (i = 0; i < more.n; i++)
 			box_owner(more.range[i].addr, more.range[i].pages * PAGE,
-				  "pool for atomic allocations");
+				  "pools for atomic allocations, for all devices");
 		set_join(&atomic, &more);
 		more.n = 0;
 	}

@@ -57,7 +57,7 @@ static struct {
 static int read_setting(char *line)
 {
 	unsigned long long addr, bytes;
-	char name[64];
+	char name[128];
 	unsigned int i;
 
 	if (sscanf(line, "mem %u", &conf.mem) == 1)
@@ -87,7 +87,7 @@ static int read_setting(char *line)
 				conf.log = i + 1;
 		return !conf.log;
 	}
-	if (sscanf(line, "owner %lli %lli %63[^\n]", &addr, &bytes, name) == 3)
+	if (sscanf(line, "owner %lli %lli %127[^\n]", &addr, &bytes, name) == 3)
 		return owner_add(name, addr, bytes);
 	return *line && *line != '#';
 }

@@ -19,7 +19,7 @@
 #include "vmm.h"
 
 struct owner {
-	char name[64];
+	char name[128];
 	uint64_t addr, bytes;
 };
 
@@ -71,7 +71,7 @@ void report_text(const char *prefix, const char *text, size_t len)
 
 /**
  * owner_add - name the owner of a range, or give it a new name
- * @name: up to 63 characters; empty: forget the range
+ * @name: up to 127 characters; empty: forget the range
  * @addr: guest physical address
  * @bytes: length
  *
