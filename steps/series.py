@@ -436,6 +436,7 @@ def take_back():
     for commit in commits:
         taken.append(take_commit(base, commit, contents))
     files = series_files()
+    before = {a for p in files.values() for a in re.findall(r'^Adds: (\S+)$', read(p), re.M)}
     names = name_commits(taken, files)
     changed = 0
     for name, patch in zip(names, taken):
@@ -450,6 +451,8 @@ def take_back():
         target = os.path.join(TOP, path)
         changed += write(target, data)
         os.chmod(target, 0o755 if mode == '100755' else 0o644)
+    for path in sorted(before - set(contents)):
+        print('   no commit adds %s any more; the file is still here' % path)
     removed = [n for n in files if n not in names]
     for name in removed:
         os.remove(files[name])
