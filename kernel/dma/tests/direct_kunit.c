@@ -539,6 +539,23 @@ static void arm64_virtio_has_to_use_dma_api(struct kunit *test)
 #endif
 }
 
+/* The host reads what is on a page as soon as it is shared. */
+static void arm64_shared_page_tells_nothing(struct kunit *test)
+{
+	unsigned long addr;
+
+	if (!is_protected())
+		kunit_skip(test, "no protected guest");
+
+	addr = __get_free_page(GFP_KERNEL);
+	KUNIT_ASSERT_NE(test, addr, 0);
+	memset((void *)addr, 0x77, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, 0, set_memory_decrypted(addr, 1));
+	KUNIT_EXPECT_NULL(test, memchr_inv((void *)addr, 0, PAGE_SIZE));
+	if (!set_memory_encrypted(addr, 1))
+		free_page(addr);
+}
+
 /* The second of four pages is shared already, so none of the others may be. */
 static void arm64_range_is_shared_as_a_whole(struct kunit *test)
 {
@@ -618,6 +635,7 @@ static struct kunit_case dma_arm64_cases[] = {
 	KUNIT_CASE(arm64_protected_guest_has_private_memory),
 	KUNIT_CASE(arm64_virtio_has_to_use_dma_api),
 	KUNIT_CASE(arm64_range_is_shared_as_a_whole),
+	KUNIT_CASE(arm64_shared_page_tells_nothing),
 	{ }
 };
 

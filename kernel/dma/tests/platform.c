@@ -166,7 +166,8 @@ static void *sim_contiguous_remap(struct page *page, size_t size,
  * @phys:	physical address of the page
  *
  * Nothing tells the state of a page to a guest of pKVM, but a page that can be
- * shared was private. It is left as it was found.
+ * shared was private. It is left in the state in which it was found, but not
+ * with its contents.
  */
 bool dma_test_is_shared(struct dma_test *ctx, phys_addr_t phys)
 {
