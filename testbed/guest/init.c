@@ -45,16 +45,29 @@ static const struct group {
 	{ "panic", test_panic },
 };
 
-/* test_boot - the guest has come this far, protected, and its page map is sane */
+/* MEMINFO, MEM_SHARE, MEM_UNSHARE: Documentation/virt/kvm/arm/hypercalls.rst */
+#define PKVM_SERVICES	(1U << 2 | 1U << 3 | 1U << 4)
+
+/* test_boot - the guest has come this far, is protected, and shares what it should */
 int test_boot(const char *group)
 {
+	unsigned int services = 0;
 	struct utsname uts;
+	char line[256];
 	int wrong;
 
 	(void)group;
 	uname(&uts);
 	box_log("Linux %s %s, %ld processors", uts.release, uts.machine,
 		sysconf(_SC_NPROCESSORS_ONLN));
+	if (!find_log("smccc: KVM: hypervisor services detected", line, sizeof(line)))
+		sscanf(line, "%*[^(](%*x %*x %*x %x)", &services);
+	if ((services & PKVM_SERVICES) != PKVM_SERVICES) {
+		box_result(RESULT_FAIL, "protected: the hypervisor offers no sharing of memory (%#x)",
+			   services);
+		return 1;
+	}
+	box_result(RESULT_OK, "protected: the hypervisor offers to share and unshare memory");
 	wrong = model_compare("after boot");
 	box_map("after boot");
 	if (wrong)
@@ -114,6 +127,38 @@ int read_file(const char *path, char *buf, size_t size)
 	if (n && buf[n - 1] == '\n')
 		buf[--n] = 0;
 	return n;
+}
+
+/**
+ * find_log - the first line of the kernel's log that has a text in it
+ * @text: the text
+ * @line: for the line, from the text on
+ * @size: of @line
+ *
+ * Return: 0, or -ENOENT.
+ */
+int find_log(const char *text, char *line, size_t size)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	int err = -ENOENT;
+	char rec[4096], *p;
+	ssize_t n;
+
+	/* A record a read; EPIPE says that some are gone already */
+	while (err && fd >= 0 && ((n = read(fd, rec, sizeof(rec) - 1)) > 0 ||
+				  (n < 0 && errno == EPIPE))) {
+		if (n < 0)
+			continue;
+		rec[n] = 0;
+		p = strstr(rec, text);
+		if (p) {
+			snprintf(line, size, "%s", p);
+			err = 0;
+		}
+	}
+	if (fd >= 0)
+		close(fd);
+	return err;
 }
 
 /**

@@ -240,29 +240,20 @@ static uint64_t atomic_bytes(void)
 	return bytes;
 }
 
-/* "software IO TLB: mapped [mem 0x...-0x...] (0MB)", the last address is the end */
+/* The last address that the kernel names is the end, not the last byte */
 static void find_bounce(void)
 {
-	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	uint64_t from, to;
-	char rec[4096], *p;
-	ssize_t n;
+	char line[256];
 
-	while (fd >= 0 && ((n = read(fd, rec, sizeof(rec) - 1)) > 0 ||
-			   (n < 0 && errno == EPIPE))) {
-		if (n < 0)
-			continue;
-		rec[n] = 0;
-		p = strstr(rec, "software IO TLB: mapped [mem ");
-		if (p && sscanf(p, "software IO TLB: mapped [mem %" SCNi64 "-%"
-				SCNi64 "]", &from, &to) == 2) {
-			bounce_addr = from & ~(PAGE - 1);
-			bounce_bytes = ((to + PAGE - 1) & ~(PAGE - 1)) - bounce_addr;
-			box_owner(bounce_addr, bounce_bytes, "default swiotlb, of devices without a pool");
-		}
-	}
-	if (fd >= 0)
-		close(fd);
+	if (find_log("software IO TLB: mapped [mem ", line, sizeof(line)) ||
+	    sscanf(line, "software IO TLB: mapped [mem %" SCNi64 "-%" SCNi64 "]",
+		   &from, &to) != 2)
+		return;
+	bounce_addr = from & ~(PAGE - 1);
+	bounce_bytes = ((to + PAGE - 1) & ~(PAGE - 1)) - bounce_addr;
+	box_owner(bounce_addr, bounce_bytes,
+		  "default swiotlb, of devices without a pool");
 }
 
 /**

@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 int read_file(const char *path, char *buf, size_t size);
+int find_log(const char *text, char *line, size_t size);
 int find_disk(const char *name, char *path, size_t size);
 
 /* Return: how many tests failed, each reported by box_result() */
