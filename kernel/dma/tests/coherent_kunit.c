@@ -16,7 +16,7 @@
  * A region has to be outside of the system's memory to be mapped as such a
  * region is. There is nothing at this address, and nothing is read or written.
  */
-#define REGION_BASE	SZ_1T
+#define REGION_BASE	(512ULL * SZ_1G)
 #define REGION_SIZE	SZ_64K
 
 static int region_set_memory_decrypted(unsigned long addr, int numpages)
