@@ -231,11 +231,14 @@ static void slot_put_dma(struct testbed *tb, struct slot *s)
 	}
 }
 
-static int slot_put(struct testbed *tb, struct slot *s)
+/* @op: where to say what an unmapped buffer holds, or NULL */
+static int slot_put(struct testbed *tb, struct slot *s, struct testbed_op *op)
 {
 	if (!s->kind)
 		return -ENOENT;
 	slot_put_dma(tb, s);
+	if (op && s->kind == TESTBED_SINGLE)
+		op->good = pattern_check(s->cpu, s->size, op->seed);
 	if (s->kind == TESTBED_SG)
 		free_sg(s);
 	if (s->kind == TESTBED_SINGLE)
@@ -376,14 +379,14 @@ static long testbed_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 		if (!err) {
 			err = slot_describe(s, op);
 			if (err)
-				slot_put(tb, s);
+				slot_put(tb, s, NULL);
 		}
 		goto out;
 	}
 	if (!s->kind) {
 		err = -ENOENT;
 	} else if (cmd == TESTBED_IOC_PUT) {
-		err = slot_put(tb, s);
+		err = slot_put(tb, s, op);
 	} else if (op->size > s->size || op->offset > s->size - op->size) {
 		err = -ERANGE;
 	} else if (cmd == TESTBED_IOC_SYNC_CPU || cmd == TESTBED_IOC_SYNC_DEVICE) {
@@ -487,7 +490,7 @@ static void testbed_remove(struct platform_device *pdev)
 
 	misc_deregister(&tb->misc);
 	for (i = 0; i < TESTBED_SLOTS; i++)
-		slot_put(tb, tb->slots + i);
+		slot_put(tb, tb->slots + i, NULL);
 	if (tb->own_memory)
 		of_reserved_mem_device_release(tb->dev);
 }

@@ -39,7 +39,9 @@ enum testbed_kind {
  * @parts:	result of TESTBED_IOC_GET: how many of @dma and @len are in use
  * @dma:	result of TESTBED_IOC_GET: addresses as the device sees them
  * @len:	result of TESTBED_IOC_GET: the length at each
- * @good:	result of TESTBED_IOC_CHECK: bytes up to the first difference
+ * @good:	result of TESTBED_IOC_CHECK: bytes up to the first difference;
+ *		of TESTBED_IOC_PUT: the same, of a TESTBED_SINGLE buffer once it
+ *		is unmapped
  */
 struct testbed_op {
 	__u32 slot;
@@ -61,7 +63,7 @@ struct testbed_info {
 
 /* Allocate or map; free or unmap */
 #define TESTBED_IOC_GET		_IOWR('t', 1, struct testbed_op)
-#define TESTBED_IOC_PUT		_IOW('t', 2, struct testbed_op)
+#define TESTBED_IOC_PUT		_IOWR('t', 2, struct testbed_op)
 /* The processor writes the pattern, or compares with it */
 #define TESTBED_IOC_FILL	_IOW('t', 3, struct testbed_op)
 #define TESTBED_IOC_CHECK	_IOWR('t', 4, struct testbed_op)

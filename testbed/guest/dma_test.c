@@ -105,6 +105,9 @@ static const struct sequence sequences[] = {
 	{ "dma-pool", "pool-pair-64", "pair", false,
 	  { ALLOCATIONS("pool-pair-64"), ATOMIC_ALLOCATIONS("pool-pair-64"),
 	    MAPPINGS("pool-pair-64"),
+	    /* More than the pool has, and more than it can ever map in one piece */
+	    BAD("pool-pair-64", 25, COHERENT, 2048 * KB, 0, -ENOMEM),
+	    BAD("pool-pair-64", 25, SINGLE, 260 * KB, TO, -EIO),
 	    X("pool-pair-64", 30, COHERENT, 64 * KB, 0) } },
 	{ "dma-pool", "pool-pair-32", "pair", false,
 	  { ALLOCATIONS("pool-pair-32"), ATOMIC_ALLOCATIONS("pool-pair-32"),
@@ -322,7 +325,7 @@ static int do_get(const struct sequence *seq, int dev, const struct step *step,
 	}
 	if (err) {
 		op->kind = TESTBED_NONE;
-		return bad;
+		return bad | !!model_compare(name);
 	}
 	bad |= check_place(seq, op);
 	hold(op, true);
@@ -338,19 +341,32 @@ static int do_get(const struct sequence *seq, int dev, const struct step *step,
 static int do_put(int dev, unsigned int slot, const char *name)
 {
 	struct testbed_op *op = &slots[dev][slot];
-	int err;
+	bool from_device;
+	int err, bad = 0;
 
 	/* What an earlier step did not get has been reported there */
 	if (!op->kind)
 		return 0;
+	/* What the device writes last comes to the buffer when it is unmapped */
+	from_device = op->kind == TESTBED_SINGLE && !(op->flags & TO);
+	if (from_device) {
+		op->seed = 0x756e6d6170 + slot;
+		if (device_transfer(op, true, op->seed))
+			bad = 1;
+	}
 	err = op_ioctl(dev, TESTBED_IOC_PUT, op);
 	if (err) {
 		box_log("%s: %s", name, strerror(-err));
 		return 1;
 	}
 	hold(op, false);
+	if (from_device && op->good != op->size) {
+		box_log("%s: of %llu bytes from the device, %llu are right after unmap",
+			name, op->size, op->good);
+		bad = 1;
+	}
 	op->kind = TESTBED_NONE;
-	return 0;
+	return bad;
 }
 
 static int do_mmap(int dev, unsigned int slot, const char *name)
