@@ -383,23 +383,22 @@ static long testbed_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 		}
 		goto out;
 	}
-	if (!s->kind) {
+	if (!s->kind)
 		err = -ENOENT;
-	} else if (cmd == TESTBED_IOC_PUT) {
+	else if (cmd == TESTBED_IOC_PUT)
 		err = slot_put(tb, s, op);
-	} else if (op->size > s->size || op->offset > s->size - op->size) {
+	else if (op->size > s->size || op->offset > s->size - op->size)
 		err = -ERANGE;
-	} else if (cmd == TESTBED_IOC_SYNC_CPU || cmd == TESTBED_IOC_SYNC_DEVICE) {
+	else if (cmd == TESTBED_IOC_SYNC_CPU || cmd == TESTBED_IOC_SYNC_DEVICE)
 		err = slot_sync(tb, s, op, cmd == TESTBED_IOC_SYNC_CPU);
-	} else if (!s->cpu) {
+	else if (!s->cpu)
 		err = -ENODEV;
-	} else if (cmd == TESTBED_IOC_FILL) {
+	else if (cmd == TESTBED_IOC_FILL)
 		pattern_fill(s->cpu + op->offset, op->size, op->seed);
-	} else if (cmd == TESTBED_IOC_CHECK) {
+	else if (cmd == TESTBED_IOC_CHECK)
 		op->good = pattern_check(s->cpu + op->offset, op->size, op->seed);
-	} else {
+	else
 		err = -ENOTTY;
-	}
 out:
 	mutex_unlock(&tb->lock);
 	if (!err && copy_to_user((void __user *)arg, op, sizeof(*op)))
