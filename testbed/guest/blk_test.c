@@ -127,6 +127,44 @@ static int test_sizes(uint8_t *buf)
 	return bad;
 }
 
+/*
+ * Through the page cache, where readahead makes requests as large as the
+ * driver allows, however small the pool is.
+ */
+static int test_buffered(uint8_t *buf)
+{
+	const size_t total = 8UL << 20, chunk = 64 * KB;
+	unsigned int wrong = 0;
+	char path[32];
+	size_t done;
+	int fd, err;
+
+	err = host_disk(MAILBOX_DISK_FILL, 0, total, 0xb0ff);
+	if (err < 0 || find_disk("data", path, sizeof(path)) < 0 ||
+	    (fd = open(path, O_RDONLY | O_CLOEXEC)) < 0) {
+		box_result(RESULT_FAIL, "blk buffered: cannot begin");
+		return 1;
+	}
+	for (done = 0; done < total; done += chunk) {
+		size_t i;
+
+		if (read(fd, buf, chunk) != (ssize_t)chunk) {
+			wrong += chunk / 8;
+			break;
+		}
+		for (i = 0; i < chunk / 8; i++)
+			wrong += ((uint64_t *)buf)[i] !=
+				 pattern_word(0xb0ff, done / 8 + i);
+	}
+	close(fd);
+	if (wrong)
+		box_result(RESULT_FAIL, "blk buffered: %u of %zu words are wrong",
+			   wrong, total / 8);
+	else
+		box_result(RESULT_OK, "blk buffered: 8 MB read in sequence through the page cache");
+	return !!wrong;
+}
+
 struct request {
 	pthread_t thread;
 	uint64_t sector;
@@ -327,6 +365,7 @@ int test_blk(const char *group)
 		return 1;
 	}
 	failed = !!test_sizes(buf);
+	failed += test_buffered(buf);
 	failed += !!test_flight("pool half full", 32, 0, buf, 700, 1100);
 	failed += !!test_flight("pool nearly full", 50, 20, buf, 9, 400);
 	/* Of these, not all fit: the rest waits for the first to come back */
