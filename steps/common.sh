@@ -113,7 +113,8 @@ beat()
 	[ ! -t 1 ] || pause=1
 	while ! read -r -t "$pause" -u "$idle" now; do
 		kill -0 "$pid" 2>/dev/null || return
-		now="   $what: $((SECONDS - start)) s, $(tail -n 1 "$log" | tr -d '\r' | cut -c1-80)"
+		now=$(tail -n 1 "$log" | tr -d '\r' | cut -c1-80)
+		now="   $what: $((SECONDS - start)) s${now:+, $now}"
 		if [ -t 1 ]; then
 			printf '\r\033[K%s' "${now:0:${COLUMNS:-80}-1}"
 		else
