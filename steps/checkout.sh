@@ -35,6 +35,18 @@ touched()
 	git -C "$tested" diff --name-only --diff-filter=d "$1" "$2" -- '*.c' ':!tools' ':!Documentation' ':!samples'
 }
 
+# objects ARCH FILE...: of the files that the last build made objects of; others are of another architecture, or are
+# included by one that is built. (An object that is there may be a leftover.)
+objects()
+{
+	local arch=$1 file
+	shift
+	for file; do
+		[ -f "$tested/$file" ] && grep -qE "\"file\": \".*/linux/$file\"" "$work/check/kunit-$arch/compile_commands.json" &&
+			echo "${file%.c}.o"
+	done
+}
+
 # kernel_make ARCH ARGUMENT...: the kernel's make as kunit.py calls it
 kernel_make()
 {
