@@ -532,7 +532,7 @@ def commits():
     also = tree_file('fixes')
     lines = ['%s base other' % scratch.base]
     for name, patch, commit in made:
-        fix = re.search(r'^Fixes: ', patch.message, re.M) or name[:-6] in also
+        fix = re.search(r'^Fixes: ', patch.message, re.M) or name[5:-6] in also
         lines.append('%s %s %s' % (commit, name[:-6], 'fix' if fix else 'other'))
     write(os.path.join(WORK, 'commits'), '\n'.join(lines) + '\n')
 

@@ -92,6 +92,9 @@ static void expect_sound(struct kunit *test, struct chunk *chunk)
 	if (ctx->rmem.priv)
 		KUNIT_EXPECT_TRUE(test, dma_test_in_pool(ctx, chunk->phys, size));
 	KUNIT_EXPECT_EQ(test, chunk->dma_addr, addr);
+	if (is_vmalloc_addr(chunk->cpu_addr))
+		KUNIT_EXPECT_EQ(test, chunk->phys,
+				page_to_phys(vmalloc_to_page(chunk->cpu_addr)));
 }
 
 /*
@@ -410,23 +413,30 @@ static void restricted_pool_can_be_used_up(struct kunit *test)
 static void restricted_alloc_need_not_sleep(struct kunit *test)
 {
 	struct dma_test *ctx = test->priv;
-	unsigned long shares;
-	struct chunk chunk;
+	struct chunk first, chunk;
+	unsigned long shares, used;
 	unsigned int i;
 	bool done;
 
 	dma_test_restricted_pool(test, POOL_SIZE);
 	shares = ctx->shares;
+	/* so that no other starts where the pool starts */
+	KUNIT_ASSERT_TRUE(test, chunk_alloc(ctx, &first, false, PAGE_SIZE,
+					    GFP_KERNEL));
+	used = dma_test_used(ctx);
 	for (i = 0; i < 2; i++) {
 		preempt_disable();
 		done = chunk_alloc(ctx, &chunk, i, PAGE_SIZE, GFP_ATOMIC);
 		preempt_enable();
 		KUNIT_ASSERT_TRUE(test, done);
 		expect_sound(test, &chunk);
+		KUNIT_EXPECT_NE(test, chunk.phys, first.phys);
 		KUNIT_EXPECT_EQ(test, ctx->shares, shares);
 		chunk_free(ctx, &chunk);
-		KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
+		KUNIT_EXPECT_EQ(test, dma_test_used(ctx), used);
 	}
+	chunk_free(ctx, &first);
+	KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
 }
 
 /* A driver releases its memory regions before devres frees its memory. */

@@ -104,6 +104,79 @@ static void sync_copies_without_unmapping(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
 }
 
+/*
+ * What a device is to write, or a driver has yet to sync, is not shown to the
+ * host: what was in the buffer is private, and what was in the slots may be
+ * another driver's.
+ */
+static void host_sees_only_what_is_meant_for_it(struct kunit *test)
+{
+	static const struct {
+		enum dma_data_direction dir;
+		unsigned long attrs;
+	} cases[] = {
+		{ DMA_FROM_DEVICE, 0 },
+		{ DMA_FROM_DEVICE, DMA_ATTR_SKIP_CPU_SYNC },
+		{ DMA_TO_DEVICE, DMA_ATTR_SKIP_CPU_SYNC },
+		{ DMA_BIDIRECTIONAL, DMA_ATTR_SKIP_CPU_SYNC },
+	};
+	struct dma_test *ctx = test->priv;
+	u8 left = ctx->platform->force ? 0 : 0x77;
+	const size_t size = 3 * SZ_2K - 100;
+	dma_addr_t addr;
+	unsigned int i;
+	u8 *buf;
+
+	dma_test_restricted_pool(test, POOL_SIZE);
+	buf = kunit_kzalloc(test, POOL_SIZE, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, buf);
+
+	/* another driver has used all slots */
+	memset(buf, 0x99, POOL_SIZE);
+	addr = map(test, buf, POOL_SIZE, DMA_TO_DEVICE);
+	dma_unmap_single(ctx->dev, addr, POOL_SIZE, DMA_TO_DEVICE);
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		memset(buf, 0x77, SZ_8K);
+		addr = dma_map_single_attrs(ctx->dev, buf + 100, size,
+					    cases[i].dir, cases[i].attrs);
+		KUNIT_ASSERT_FALSE(test, dma_mapping_error(ctx->dev, addr));
+		KUNIT_EXPECT_NULL(test, memchr_inv(device_view(ctx, addr), left,
+						   size));
+		memset(device_view(ctx, addr), 0x88, SZ_1K);
+		dma_unmap_single(ctx->dev, addr, size, cases[i].dir);
+		KUNIT_EXPECT_NULL(test, memchr_inv(buf, 0x77, 100));
+		KUNIT_EXPECT_NULL(test, memchr_inv(buf + 100 + size, 0x77,
+						   SZ_8K - size - 100));
+		if (cases[i].dir == DMA_TO_DEVICE) {
+			KUNIT_EXPECT_NULL(test, memchr_inv(buf + 100, 0x77, size));
+			continue;
+		}
+		KUNIT_EXPECT_NULL(test, memchr_inv(buf + 100, 0x88, SZ_1K));
+		KUNIT_EXPECT_NULL(test, memchr_inv(buf + 100 + SZ_1K, left,
+						   size - SZ_1K));
+	}
+}
+
+/* Who wants the rest of a buffer kept, and the host see it, can say so. */
+static void partial_write_of_bidirectional_keeps_the_rest(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	dma_addr_t addr;
+	u8 *buf;
+
+	dma_test_restricted_pool(test, POOL_SIZE);
+	buf = kunit_kzalloc(test, SZ_4K, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, buf);
+
+	memset(buf, 0x77, SZ_4K);
+	addr = map(test, buf, SZ_4K, DMA_BIDIRECTIONAL);
+	memset(device_view(ctx, addr), 0x88, SZ_1K);
+	dma_unmap_single(ctx->dev, addr, SZ_4K, DMA_BIDIRECTIONAL);
+	KUNIT_EXPECT_NULL(test, memchr_inv(buf, 0x88, SZ_1K));
+	KUNIT_EXPECT_NULL(test, memchr_inv(buf + SZ_1K, 0x77, SZ_4K - SZ_1K));
+}
+
 /* Bounce buffers and coherent memory share the slots and do not share bytes. */
 static void full_pool_refuses_and_recovers(struct kunit *test)
 {
@@ -293,11 +366,133 @@ static void dynamic_pool_is_freed_where_it_may_sleep(struct kunit *test)
 }
 #endif
 
+/*
+ * The default pool is made, and torn down, by code that is there while the
+ * kernel boots only. That of this machine is put aside meanwhile.
+ */
+static struct {
+	struct io_tlb_mem mem;
+	unsigned long nslabs;
+	unsigned long nareas;
+} machine __initdata;
+
+static void __init put_back_default_pool(void *unused)
+{
+	io_tlb_default_mem = machine.mem;
+	default_nslabs = machine.nslabs;
+	default_nareas = machine.nareas;
+}
+
+static void __init put_default_pool_aside(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+
+	if (!ctx->platform->force || ctx->platform->real)
+		kunit_skip(test, "nothing to refuse");
+	if (mem_used(&io_tlb_default_mem))
+		kunit_skip(test, "the default pool is in use");
+
+	machine.mem = io_tlb_default_mem;
+	machine.nslabs = default_nslabs;
+	machine.nareas = default_nareas;
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action(test, put_back_default_pool,
+						  NULL));
+	io_tlb_default_mem.nslabs = 0;
+	memset(&io_tlb_default_mem.defpool, 0,
+	       sizeof(io_tlb_default_mem.defpool));
+#ifdef CONFIG_SWIOTLB_DYNAMIC
+	INIT_LIST_HEAD(&io_tlb_default_mem.pools);
+#endif
+}
+
+#define DEFAULT_POOL_SIZE	SZ_2M
+#define DEFAULT_POOL_ORDER	get_order(DEFAULT_POOL_SIZE)
+
+static void __init refused_early_default_pool_is_not_used(struct kunit *test)
+{
+	struct io_tlb_pool *pool = &io_tlb_default_mem.defpool;
+	struct dma_test *ctx = test->priv;
+	struct page *pages;
+	dma_addr_t addr;
+
+	put_default_pool_aside(test);
+	pages = alloc_pages(GFP_KERNEL, DEFAULT_POOL_ORDER);
+	KUNIT_ASSERT_NOT_NULL(test, pages);
+	pool->vaddr = page_address(pages);
+	pool->nslabs = DEFAULT_POOL_SIZE >> IO_TLB_SHIFT;
+	add_mem_pool(&io_tlb_default_mem, pool);
+
+	ctx->refuse_share = 3;
+	swiotlb_update_mem_attributes();
+	KUNIT_EXPECT_EQ(test, ctx->refuse_share, 0);
+	KUNIT_EXPECT_FALSE(test, is_swiotlb_active(ctx->dev));
+	KUNIT_EXPECT_FALSE(test, is_swiotlb_allocated());
+	addr = swiotlb_map(ctx->dev, page_to_phys(pages), PAGE_SIZE,
+			   DMA_TO_DEVICE, DMA_ATTR_NO_WARN);
+	KUNIT_EXPECT_EQ(test, addr, DMA_MAPPING_ERROR);
+
+	xa_destroy(&ctx->shared);
+	__free_pages(pages, DEFAULT_POOL_ORDER);
+}
+
+static void __init refused_late_default_pool_is_not_used(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+
+	put_default_pool_aside(test);
+	ctx->refuse_share = 3;
+	KUNIT_EXPECT_NE(test, 0, swiotlb_init_late(DEFAULT_POOL_SIZE, GFP_KERNEL, NULL));
+	KUNIT_EXPECT_EQ(test, ctx->refuse_share, 0);
+	KUNIT_EXPECT_FALSE(test, is_swiotlb_allocated());
+
+	/* what may be shared is nobody's, and so the test's */
+	KUNIT_ASSERT_EQ(test, page_count(ctx->last_shared), 1);
+	xa_destroy(&ctx->shared);
+	__free_pages(ctx->last_shared, DEFAULT_POOL_ORDER);
+}
+
+static void __init default_pool_that_stays_shared_is_not_freed(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+
+	put_default_pool_aside(test);
+	if (swiotlb_force_bounce || swiotlb_force_disable)
+		kunit_skip(test, "the command line has it otherwise");
+	KUNIT_ASSERT_EQ(test, 0, swiotlb_init_late(DEFAULT_POOL_SIZE, GFP_KERNEL, NULL));
+	KUNIT_EXPECT_EQ(test, ctx->shares, DEFAULT_POOL_SIZE / PAGE_SIZE);
+
+	ctx->refuse_unshare = 3;
+	swiotlb_exit();
+	KUNIT_EXPECT_EQ(test, ctx->refuse_unshare, 0);
+	KUNIT_ASSERT_EQ(test, page_count(ctx->last_shared), 1);
+
+	xa_destroy(&ctx->shared);
+	__free_pages(ctx->last_shared, DEFAULT_POOL_ORDER);
+}
+
 #define CASE(name) KUNIT_CASE_PARAM(name, dma_platform_gen_params)
+
+static struct kunit_case __refdata dma_swiotlb_init_cases[] = {
+	CASE(refused_early_default_pool_is_not_used),
+	CASE(refused_late_default_pool_is_not_used),
+	CASE(default_pool_that_stays_shared_is_not_freed),
+	{ }
+};
+
+static struct kunit_suite dma_swiotlb_init_suite = {
+	.name = "dma_swiotlb_init",
+	.init = dma_test_init,
+	.exit = dma_test_exit,
+	.test_cases = dma_swiotlb_init_cases,
+};
+
+kunit_test_init_section_suite(dma_swiotlb_init_suite);
 
 static struct kunit_case dma_swiotlb_cases[] = {
 	CASE(bounced_data_goes_both_ways),
 	CASE(sync_copies_without_unmapping),
+	CASE(host_sees_only_what_is_meant_for_it),
+	CASE(partial_write_of_bidirectional_keeps_the_rest),
 	CASE(full_pool_refuses_and_recovers),
 	CASE(unmap_after_release),
 	CASE(oversized_mapping_is_refused),
