@@ -243,6 +243,36 @@ static void failed_expansion_leaves_nothing(struct kunit *test)
 	gen_pool_destroy(pool);
 }
 
+/* Where pools can wait, they wait for a device that is not kept to its own. */
+static void pools_wait_for_a_device_that_needs_them(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	struct page *page;
+	dma_addr_t addr;
+
+	dma_test_restricted_pool(test, 16 * PAGE_SIZE);
+	atomic_pools_wait = true;
+	KUNIT_EXPECT_EQ(test, 0, dma_set_mask_and_coherent(ctx->dev,
+							   DMA_BIT_MASK(64)));
+	page = dma_alloc_pages(ctx->dev, PAGE_SIZE, &addr, DMA_BIDIRECTIONAL,
+			       GFP_KERNEL);
+	KUNIT_EXPECT_TRUE(test, atomic_pools_wait);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	dma_free_pages(ctx->dev, PAGE_SIZE, page, addr, DMA_BIDIRECTIONAL);
+
+	/* it sets its masks */
+	ctx->dev = dma_test_device(test, "dma-kunit-other");
+	KUNIT_EXPECT_FALSE(test, atomic_pools_wait);
+
+	/* a driver that is content with the masks that there are does not */
+	atomic_pools_wait = true;
+	page = dma_alloc_pages(ctx->dev, PAGE_SIZE, &addr, DMA_BIDIRECTIONAL,
+			       GFP_KERNEL);
+	KUNIT_EXPECT_FALSE(test, atomic_pools_wait);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	dma_free_pages(ctx->dev, PAGE_SIZE, page, addr, DMA_BIDIRECTIONAL);
+}
+
 #define CASE(name) KUNIT_CASE_PARAM(name, dma_platform_gen_params)
 
 static struct kunit_case dma_pool_cases[] = {
@@ -252,6 +282,7 @@ static struct kunit_case dma_pool_cases[] = {
 	CASE(other_pages_do_not_go_to_pool),
 	CASE(refused_share_does_not_expand_pool),
 	CASE(failed_expansion_leaves_nothing),
+	CASE(pools_wait_for_a_device_that_needs_them),
 	{ }
 };
 
