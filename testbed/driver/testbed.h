@@ -73,6 +73,8 @@ struct testbed_info {
 #define TESTBED_IOC_INFO	_IOR('t', 7, struct testbed_info)
 /* Leave @seed, as a word, all over the memory that is free; @good: in how many pages */
 #define TESTBED_IOC_FILL_FREE	_IOWR('t', 8, struct testbed_op)
+/* Returns when the kernel has done its scheduled work, such as to grow a pool */
+#define TESTBED_IOC_SETTLE	_IO('t', 9)
 
 /* mmap() at this offset maps a slot's memory */
 #define TESTBED_MMAP_OFFSET(slot)	((__u64)(slot) << 32)
