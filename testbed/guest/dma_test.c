@@ -184,7 +184,13 @@ static int device_open(const char *name)
 	return i;
 }
 
-static int load_module(const char *path)
+/**
+ * load_module - load a module, if it is not there already
+ * @path: its file
+ *
+ * Return: 0 or a negative errno.
+ */
+int load_module(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC), err = 0;
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The guest's /init.  The words after '--' on the kernel command line are what
- * it does, in this order; each is a group of tests, see groups[] below.
+ * it does, in this order; each is a group of tests, see groups[] below.  Those
+ * after 'kexec' and 'crash' are for a second kernel.
  *
  * However it ends, the kernel's log goes to the disk 'log', or, where that disk
  * does not work, its last lines go through the mailbox; then the guest is
@@ -40,6 +41,9 @@ static const struct group {
 	{ "blk-secrets", test_blk_secrets },
 	{ "secrets", test_secrets },
 	{ "kselftest", test_kselftest },
+	{ "kexec", test_kexec },
+	{ "crash", test_kexec },
+	{ "second", test_second },
 	{ "log", test_log },
 	{ "hang", test_hang },
 	{ "panic", test_panic },
@@ -256,7 +260,8 @@ static int write_log(const char *buf, size_t len)
 	return err;
 }
 
-static void save_log(void)
+/* save_log - carry the kernel's log out */
+void save_log(void)
 {
 	const size_t size = 1 << 20, tail = 8000;
 	char *buf = malloc(size);
@@ -284,7 +289,7 @@ static void save_log(void)
 
 int main(int argc, char **argv)
 {
-	int i, err;
+	int i, err, over = 0;
 	size_t g;
 
 	mkdir("/proc", 0755);
@@ -300,14 +305,14 @@ int main(int argc, char **argv)
 	if (err)
 		printf("no mailbox: %s\n", strerror(-err));
 	model_init();
-	for (i = 1; i < argc; i++) {
+	for (i = 1; i < argc && !over; i++) {
 		for (g = 0; g < sizeof(groups) / sizeof(groups[0]); g++)
 			if (!strcmp(groups[g].name, argv[i]))
 				break;
 		if (g == sizeof(groups) / sizeof(groups[0]))
 			box_result(RESULT_FAIL, "no group '%s'", argv[i]);
 		else
-			groups[g].run(argv[i]);
+			over = groups[g].run(argv[i]) < 0;
 	}
 	save_log();
 	sync();

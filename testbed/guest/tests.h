@@ -7,13 +7,20 @@
 int read_file(const char *path, char *buf, size_t size);
 int find_log(const char *text, char *line, size_t size);
 int find_disk(const char *name, char *path, size_t size);
+int load_module(const char *path);
+void save_log(void);
 
-/* Return: how many tests failed, each reported by box_result() */
+/*
+ * Return: how many tests failed, each reported by box_result(); negative: this
+ * kernel does not run the groups that follow.
+ */
 int test_boot(const char *group);
 int test_dma(const char *group);
 int test_blk(const char *group);
 int test_blk_secrets(const char *group);
 int test_secrets(const char *group);
 int test_kselftest(const char *group);
+int test_kexec(const char *group);
+int test_second(const char *group);
 
 #endif

@@ -136,6 +136,7 @@ static void test_owners(void)
 static void test_uart(void)
 {
 	const char *p;
+	int i;
 
 	/* Always ready to send, never anything received */
 	CHECK(fake_read(UART_BASE + 0x18, 4) == ((1 << 7) | (1 << 4)));
@@ -146,11 +147,15 @@ static void test_uart(void)
 	for (p = "all is well\r\n"; *p; p++)
 		fake_write(UART_BASE, *p, 1);
 	CHECK(!uart_crashed());
-	for (p = "Kernel panic - not"; *p; p++)
-		fake_write(UART_BASE, *p, 1);
-	CHECK(!uart_crashed());
-	fake_write(UART_BASE, '\n', 1);
-	CHECK(uart_crashed());
+	/* One panic is due, a second one is not */
+	uart_panic_due(true);
+	for (i = 0; i < 2; i++) {
+		for (p = "Kernel panic - not"; *p; p++)
+			fake_write(UART_BASE, *p, 1);
+		CHECK(!uart_crashed());
+		fake_write(UART_BASE, '\n', 1);
+		CHECK(uart_crashed() == !!i);
+	}
 }
 
 static void command(uint64_t nr, const uint64_t *args, size_t n)
@@ -174,11 +179,23 @@ static void test_mailbox(void)
 {
 	unsigned int ok, not_ok, skipped, i;
 	uint64_t result[2] = { 1, 0x74 };
+	static const struct {
+		uint64_t arg;
+		int status;
+		bool awaited;
+	} kernel[] = {
+		{ KERNEL_IS_HERE, -EINVAL, false },
+		{ KERNEL_COMES_NEXT, 0, true },
+		{ KERNEL_COMES_BY_PANIC, -EINVAL, true },
+		{ KERNEL_IS_HERE, 0, false },
+		{ KERNEL_IS_HERE, -EINVAL, false },
+		{ 3, -EINVAL, false },
+	};
 
 	CHECK(fake_read(MAILBOX_BASE, 8) == MAILBOX_MAGIC_VALUE);
 	command(99, NULL, 0);
 	CHECK(status() == -ENOSYS);
-	for (i = 1; i <= MAILBOX_DISK_QUEUE; i++) {
+	for (i = 1; i <= MAILBOX_KERNEL; i++) {
 		command(i, NULL, 0);
 		CHECK(status() == (i == MAILBOX_LOG ? 0 : -EINVAL));
 	}
@@ -189,6 +206,13 @@ static void test_mailbox(void)
 	CHECK(status() == -EINVAL);
 	mailbox_totals(&ok, &not_ok, &skipped);
 	CHECK(ok == 0 && not_ok == 1 && skipped == 0);
+
+	/* Nobody comes unannounced, and who is announced comes once */
+	for (i = 0; i < ARRAY_SIZE(kernel); i++) {
+		command(MAILBOX_KERNEL, &kernel[i].arg, 1);
+		CHECK(status() == kernel[i].status);
+		CHECK(mailbox_kernel_awaited() == kernel[i].awaited);
+	}
 
 	for (i = 0; i < MAILBOX_WORDS; i++)
 		fake_write(MAILBOX_BASE + MAILBOX_DATA, 0x6161616161616161, 8);

@@ -16,6 +16,9 @@ static uint64_t in[MAILBOX_WORDS + 1], out[MAILBOX_WORDS];
 static size_t in_words, out_words, out_next;
 static int64_t status;
 static unsigned int results[3];
+/* Kernels before this one, and whether there is one more to come */
+static unsigned int kernels;
+static enum mailbox_kernel kernel;
 
 static struct device mailbox;
 
@@ -123,11 +126,39 @@ static int do_search(void)
 	return err;
 }
 
+/* What one kernel has named stays named, as it may be found by the next one */
 static int do_owner(void)
 {
+	char name[128];
+
 	if (in_words < 2)
 		return -EINVAL;
-	return owner_add(text(2), in[0], in[1]) ? -ENOSPC : 0;
+	snprintf(name, sizeof(name), "%s%.100s",
+		 kernels && *text(2) ? "second kernel: " : "", text(2));
+	return owner_add(name, in[0], in[1]) ? -ENOSPC : 0;
+}
+
+static int do_kernel(void)
+{
+	if (in_words < 1 || in[0] > KERNEL_COMES_BY_PANIC ||
+	    (in[0] == KERNEL_IS_HERE) != mailbox_kernel_awaited())
+		return -EINVAL;
+	kernel = in[0];
+	if (kernel == KERNEL_IS_HERE) {
+		kernels++;
+		uart_panic_due(false);
+	} else {
+		/* The next one writes its own log over this one's */
+		guest_log();
+		uart_panic_due(kernel == KERNEL_COMES_BY_PANIC);
+	}
+	return 0;
+}
+
+/* mailbox_kernel_awaited - has a kernel ended whose successor is not here yet? */
+bool mailbox_kernel_awaited(void)
+{
+	return kernel != KERNEL_IS_HERE;
 }
 
 static int do_transfer(bool fill)
@@ -248,6 +279,8 @@ static int do_command(uint64_t command)
 		return do_search();
 	case MAILBOX_DISK_QUEUE:
 		return do_disk_queue();
+	case MAILBOX_KERNEL:
+		return do_kernel();
 	}
 	return -ENOSYS;
 }

@@ -73,6 +73,18 @@ enum mailbox_command {
 	 * ring and used ring; nothing if there is no queue.
 	 */
 	MAILBOX_DISK_QUEUE,
+	/*
+	 * enum mailbox_kernel: one kernel ends and another comes.  From then on
+	 * until it is here the guest may not end.
+	 */
+	MAILBOX_KERNEL,
+};
+
+enum mailbox_kernel {
+	KERNEL_IS_HERE,
+	KERNEL_COMES_NEXT,
+	/* after a panic of this one, which is no crash then */
+	KERNEL_COMES_BY_PANIC,
 };
 
 #define MAILBOX_RANGE(addr, pages)	((uint64_t)(addr) >> 12 << 24 | (pages))

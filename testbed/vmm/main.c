@@ -211,17 +211,19 @@ static enum status run(void)
 	return vm_run(RAM_BASE, RAM_BASE + DTB_OFFSET, conf.timeout);
 }
 
-/* What the guest has written on its log disk: text up to the first zero */
-static void print_log(void)
+/* guest_log - pass on what the guest has written on its log disk, and wipe that */
+void guest_log(void)
 {
-	const char *text;
+	char *text;
 	uint64_t sectors;
 
 	if (!conf.log)
 		return;
 	sectors = disks[conf.log - 1].sectors;
 	text = disk_data(disk_get(conf.log - 1), 0, sectors);
+	/* It ends with the first zero */
 	report_text("log", text, strnlen(text, sectors * 512));
+	memset(text, 0, strnlen(text, sectors * 512));
 }
 
 int main(void)
@@ -246,7 +248,7 @@ int main(void)
 	mailbox_totals(&passed, &failed, &skipped);
 	if (status == STATUS_PASS && failed)
 		status = STATUS_FAIL;
-	print_log();
+	guest_log();
 	printf("verdict: status %d passed %u failed %u skipped %u guest-ms %"
 	       PRIu64 "\n", status, passed, failed, skipped,
 	       (now_us() - start) / 1000);

@@ -5,6 +5,7 @@
  *	vmm: ...	the VMM itself
  *	map: ...	the page map of an audit
  *	uart: ...	a line from the guest's UART
+ *	due: ...	the same, of the panic that a test has asked for
  *	guest: ...	a line from the guest's programs, through the mailbox
  */
 #include <inttypes.h>

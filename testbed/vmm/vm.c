@@ -146,6 +146,10 @@ static void handle_mmio(struct vcpu *vcpu)
 
 static void handle_system_event(struct vcpu *vcpu)
 {
+	if (mailbox_kernel_awaited()) {
+		vm_stop(STATUS_CRASH, "the guest has ended, and not come to its next kernel");
+		return;
+	}
 	switch (vcpu->run->system_event.type) {
 	case KVM_SYSTEM_EVENT_SHUTDOWN:
 		vm_stop(uart_crashed() ? STATUS_CRASH : STATUS_PASS,

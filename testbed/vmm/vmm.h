@@ -135,14 +135,19 @@ void vm_stop(enum status status, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 int vm_pause(void);
 
+/* What the guest has written on its log disk goes to the console (main.c) */
+void guest_log(void);
+
 /* ---- devices ---- */
 
 int uart_init(void);
 bool uart_crashed(void);
 void uart_flush(void);
+void uart_panic_due(bool due);
 int mailbox_init(void);
 void mailbox_totals(unsigned int *passed, unsigned int *failed,
 		    unsigned int *skipped);
+bool mailbox_kernel_awaited(void);
 
 struct disk;
 int disk_init(unsigned int nr, const char *name, uint64_t sectors);
