@@ -305,6 +305,14 @@ def cover_letter(scratch, commits, tip):
     }
     for mark, value in fill.items():
         text = text.replace(mark, value)
+
+    # A commit is named by the start of its file's name, so that its number cannot be a stale one.
+    def number(mark):
+        found = [n for n, (name, _, _) in enumerate(commits, 1) if name[5:].startswith(mark.group(1))]
+        if len(found) != 1:
+            raise Failure('series/cover-letter.txt: %s: %d commits are called so' % (mark.group(), len(found)))
+        return str(found[0])
+    text = re.sub(r'@([a-z0-9-]+)@', number, text)
     return '\n'.join(line.rstrip() for line in text.splitlines()) + '\n'
 
 
