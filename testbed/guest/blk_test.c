@@ -289,10 +289,9 @@ static int test_flight(const char *name, unsigned int big, unsigned int small,
 /* Opens the disk 'data'.  Return: 0, or 1 with a result reported. */
 static int open_disk(void)
 {
-	uint64_t addr, bytes;
 	char path[32];
 
-	pool = model_find("disks", &addr, &bytes) ? "" : "disks";
+	pool = model_disks_pool();
 	slot = find_disk("data", path, sizeof(path));
 	if (slot < 0) {
 		box_result(RESULT_FAIL, "blk: there is no disk 'data'");

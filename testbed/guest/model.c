@@ -225,6 +225,25 @@ long pool_slots(const char *name)
 	return pool_number(name, "io_tlb_nslabs");
 }
 
+/**
+ * model_disks_pool - name of the pool that the disks' DMA goes through
+ *
+ * A kernel that a panic has started is kept to the memory that was reserved for
+ * it, so it cannot use the pool that the device tree has.
+ *
+ * Return: for pool_used(); "" for the default one.
+ */
+const char *model_disks_pool(void)
+{
+	uint64_t addr, bytes;
+	char line[256];
+
+	if (model_find("disks", &addr, &bytes) ||
+	    !find_log("Restricted DMA pool must be accessible", line, sizeof(line)))
+		return "";
+	return "disks";
+}
+
 /* Bytes of all pools for atomic allocations */
 static uint64_t atomic_bytes(void)
 {
@@ -298,7 +317,8 @@ void model_init(void)
 	known_more.n = known_less.n = 0;
 	bounce_known = false;
 	find_bounce();
-	model_share("disks");
+	if (*model_disks_pool())
+		model_share("disks");
 	find_queues();
 }
 

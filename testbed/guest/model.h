@@ -28,6 +28,7 @@ void model_hold(uint64_t addr, uint64_t bytes);
 void model_drop(uint64_t addr, uint64_t bytes);
 int model_compare(const char *step);
 void model_region(const char *name);
+const char *model_disks_pool(void);
 long pool_used(const char *name);
 long pool_slots(const char *name);
 
