@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../driver/testbed.h"
 #include "model.h"
 #include "tests.h"
 
@@ -99,7 +100,7 @@ static int test_sizes(uint8_t *buf)
 {
 	static const unsigned int sizes[] = {
 		512, 1024, 1536, 4 * KB, 4 * KB + 512, 12 * KB, 64 * KB,
-		128 * KB, 256 * KB, 512 * KB, 1024 * KB,
+		128 * KB, 256 * KB, 512 * KB, 1024 * KB, 2048 * KB, 4096 * KB,
 	};
 	long before = pool_used(pool);
 	unsigned int i, write, bad = 0;
@@ -123,7 +124,7 @@ static int test_sizes(uint8_t *buf)
 	if (bad)
 		box_result(RESULT_FAIL, "blk sizes: %u wrong", bad);
 	else
-		box_result(RESULT_OK, "blk sizes: 512 bytes to 1 MB, both ways, compared by the host");
+		box_result(RESULT_OK, "blk sizes: 512 bytes to 4 MB, both ways, compared by the host");
 	return bad;
 }
 
@@ -286,6 +287,119 @@ static int test_flight(const char *name, unsigned int big, unsigned int small,
 	return bad;
 }
 
+/*
+ * Many large reads at once, over a pool that a single one does not fit into.
+ * They read the same, so their data needs no more memory than one.
+ */
+static int test_many(uint8_t *buf)
+{
+	static const unsigned int sizes[] = { 4 * KB, 64 * KB, 4096 * KB };
+	static struct request requests[64];
+	const unsigned int count = sizeof(requests) / sizeof(requests[0]);
+	long before = pool_used(pool);
+	unsigned int i, n, started, bad = 0;
+	pthread_attr_t attr;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, 64 * KB);
+	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		bad += !!host_disk(MAILBOX_DISK_FILL, 16, sizes[i], i);
+		memset(buf, 0x55, sizes[i]);
+		for (started = 0; started < count; started++) {
+			requests[started] = (struct request){
+				.sector = 16, .bytes = sizes[i], .buf = buf };
+			if (pthread_create(&requests[started].thread, &attr,
+					   request_main, requests + started))
+				break;
+		}
+		for (n = 0; n < started; n++) {
+			pthread_join(requests[n].thread, NULL);
+			bad += !!requests[n].err;
+		}
+		bad += started != count;
+		bad += pattern_check(buf, sizes[i], i) != sizes[i];
+		if (bad)
+			box_log("many: %u of %u threads, reads of %u bytes: %u wrong so far",
+				started, count, sizes[i], bad);
+	}
+	pthread_attr_destroy(&attr);
+	bad += wait_for_pool(before, "many");
+	if (bad)
+		box_result(RESULT_FAIL, "blk many: %u wrong", bad);
+	else
+		box_result(RESULT_OK, "blk many: %u reads at once of 4 kB, 64 kB and 4 MB each, over %ld slots",
+			   count, pool_slots(pool));
+	return bad;
+}
+
+/* Takes all of a pool by a device of its own.  Return: the device, or -errno. */
+static int starve(unsigned int *held)
+{
+	struct testbed_op op = { .kind = TESTBED_COHERENT, .size = 256 * KB };
+	int err = load_module("/testbed.ko"), fd;
+
+	if (err)
+		return err;
+	fd = open("/dev/testbed-pool-disks", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	while (op.slot < TESTBED_SLOTS && op.size >= 4 * KB)
+		if (ioctl(fd, TESTBED_IOC_GET, &op))
+			op.size /= 2;
+		else
+			op.slot++;
+	*held = op.slot;
+	return fd;
+}
+
+static void feed(int fd, unsigned int held)
+{
+	struct testbed_op op = { 0 };
+
+	for (op.slot = 0; op.slot < held; op.slot++)
+		ioctl(fd, TESTBED_IOC_PUT, &op);
+	close(fd);
+}
+
+/*
+ * Another device holds the whole pool and does not give it back: a request
+ * fails after the 30 s that a request is given, and is not tried for ever.
+ */
+static int test_starved(uint8_t *buf)
+{
+	struct request r = { .sector = 8, .bytes = REQUEST, .buf = buf };
+	long before = pool_used(pool);
+	struct timespec limit;
+	unsigned int held = 0;
+	int hog, err;
+
+	hog = starve(&held);
+	if (hog < 0) {
+		box_result(RESULT_FAIL, "blk starved: no device to hold the pool: %s",
+			   strerror(-hog));
+		return 1;
+	}
+	err = pthread_create(&r.thread, NULL, request_main, &r);
+	clock_gettime(CLOCK_REALTIME, &limit);
+	limit.tv_sec += 90;
+	if (!err)
+		err = pthread_timedjoin_np(r.thread, NULL, &limit);
+	feed(hog, held);
+	if (err == ETIMEDOUT)
+		pthread_join(r.thread, NULL);
+	else if (!err && r.err != -EIO)
+		err = -r.err;
+	if (!err && transfer(8, buf, REQUEST, false))
+		err = EBADE;
+	if (!err && wait_for_pool(before, "starved"))
+		err = EBUSY;
+	if (err)
+		box_result(RESULT_FAIL, "blk starved: %s", strerror(err));
+	else
+		box_result(RESULT_OK, "blk starved: a read fails while another device holds the pool, and passes afterwards");
+	return !!err;
+}
+
 /* Opens the disk 'data'.  Return: 0, or 1 with a result reported. */
 static int open_disk(void)
 {
@@ -365,6 +479,11 @@ int test_blk(const char *group)
 	}
 	failed = !!test_sizes(buf);
 	failed += test_buffered(buf);
+	/* These take their time, so they are for guests with small pools */
+	if (pool_slots(pool) != SLOTS) {
+		failed += !!test_many(buf);
+		failed += *pool && test_starved(buf);
+	}
 	failed += !!test_flight("pool half full", 32, 0, buf, 700, 1100);
 	failed += !!test_flight("pool nearly full", 50, 20, buf, 9, 400);
 	/* Of these, not all fit: the rest waits for the first to come back */
