@@ -140,6 +140,11 @@ static const struct sequence sequences[] = {
 	  { MAPPINGS("plain-32") } },
 	{ "dma-plain-map", "plain-noncoherent mappings", NULL, false,
 	  { MAPPINGS("plain-noncoherent") } },
+	{ "dma-refused", "a device whose pool is refused", NULL, false,
+	  { ALLOCATIONS("pool-noncoherent"),
+	    ATOMIC_ALLOCATIONS("pool-noncoherent") } },
+	{ "dma-refused", "its mappings", NULL, false,
+	  { MAPPINGS("pool-noncoherent") } },
 	{ "dma-own", "own-memory", "own", true,
 	  { G("own-memory", 0, COHERENT, 4 * KB, 0),
 	    G("own-memory", 1, COHERENT, 64 * KB, 0),
@@ -517,13 +522,16 @@ static bool has_devices(const struct sequence *seq)
 
 /**
  * test_dma - run the driver's sequences of a group
- * @group: dma-pool, dma-pool-atomic, dma-plain, dma-plain-map or dma-own
+ * @group: dma-pool, dma-pool-atomic, dma-plain, dma-plain-map, dma-refused or
+ * dma-own
  *
  * Return: how many failed.
  */
 int test_dma(const char *group)
 {
 	int failed = 0, err;
+	char line[256];
+	bool refused;
 	size_t i;
 
 	err = load_module("/testbed.ko");
@@ -534,7 +542,13 @@ int test_dma(const char *group)
 	}
 	/* The pools are shared now that the driver is bound to its devices */
 	model_share("pair");
-	model_share("noncoherent");
+	refused = !find_log("Restricted DMA pool noncoherent", line, sizeof(line));
+	if (!refused)
+		model_share("noncoherent");
+	if (!refused && !strcmp(group, "dma-refused")) {
+		box_result(RESULT_FAIL, "dma %s: the log has nothing of it", group);
+		failed++;
+	}
 	model_region("own");
 	for (i = 0; i < sizeof(sequences) / sizeof(sequences[0]); i++) {
 		const struct sequence *seq = sequences + i;

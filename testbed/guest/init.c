@@ -37,6 +37,7 @@ static const struct group {
 	{ "dma-pool-atomic", test_dma },
 	{ "dma-plain", test_dma },
 	{ "dma-plain-map", test_dma },
+	{ "dma-refused", test_dma },
 	{ "dma-own", test_dma },
 	{ "blk-secrets", test_blk_secrets },
 	{ "secrets", test_secrets },
