@@ -23,12 +23,15 @@
 #include <linux/workqueue.h>
 
 #include "testbed.h"
-#include "mailbox.h"
+#include "canary.h"
 
 struct slot {
 	u32 kind;
 	u32 flags;
-	size_t size;
+	size_t size, offset;
+	u64 secret;
+	u8 *room;		/* of a mapping: whole pages that hold the buffer */
+	size_t room_size;
 	void *cpu;
 	struct page *page;
 	dma_addr_t dma;
@@ -52,6 +55,17 @@ static enum dma_data_direction direction(const struct slot *s)
 	if (s->flags & TESTBED_FROM_DEVICE)
 		return DMA_FROM_DEVICE;
 	return DMA_BIDIRECTIONAL;
+}
+
+static unsigned long attrs(const struct slot *s)
+{
+	return s->flags & TESTBED_SKIP_SYNC ? DMA_ATTR_SKIP_CPU_SYNC : 0;
+}
+
+/* Is what the buffer holds for the device to read, from the beginning? */
+static bool is_for_device(const struct slot *s)
+{
+	return !(s->flags & (TESTBED_FROM_DEVICE | TESTBED_SKIP_SYNC));
 }
 
 static int get_coherent(struct testbed *tb, struct slot *s, gfp_t gfp)
@@ -91,13 +105,14 @@ static int get_noncontiguous(struct testbed *tb, struct slot *s, gfp_t gfp)
 
 static int map_single(struct testbed *tb, struct slot *s)
 {
-	s->dma = dma_map_single(tb->dev, s->cpu, s->size, direction(s));
+	s->dma = dma_map_single_attrs(tb->dev, s->cpu, s->size, direction(s),
+				      attrs(s));
 	return dma_mapping_error(tb->dev, s->dma) ? -EIO : 0;
 }
 
 static int map_sg(struct testbed *tb, struct slot *s)
 {
-	return dma_map_sgtable(tb->dev, s->sgt, direction(s), 0);
+	return dma_map_sgtable(tb->dev, s->sgt, direction(s), attrs(s));
 }
 
 /* Pages for a mapping, each an entry of its own in the scatterlist */
@@ -149,6 +164,58 @@ static void free_sg(struct slot *s)
 	sg_free_table(&s->own_sgt);
 }
 
+/*
+ * Leaves the canary in the pages that an allocation of this size gets next, as
+ * the allocator gives out first what has come back last.
+ */
+static void leave_secret(struct slot *s)
+{
+	unsigned int order = get_order(s->size);
+	struct page *page = alloc_pages(GFP_KERNEL | __GFP_NOWARN, order);
+
+	if (!page)
+		return;
+	memset64(page_address(page), s->secret, (PAGE_SIZE << order) / sizeof(u64));
+	__free_pages(page, order);
+}
+
+/* What is for the device is put there on purpose; all else is a secret */
+static void fill_room(struct slot *s)
+{
+	memset64((u64 *)s->room, s->secret, s->room_size / sizeof(u64));
+	if (is_for_device(s))
+		pattern_fill(s->cpu, s->size, s->secret);
+}
+
+static u8 pattern_byte(u64 seed, size_t offset)
+{
+	return pattern_word(seed, offset / 8) >> 8 * (offset % 8);
+}
+
+/* What the driver finds when the mapping is gone */
+static void check_room(const struct slot *s, struct testbed_op *op)
+{
+	size_t i;
+
+	op->wrong = 0;
+	op->foreign = 0;
+	op->around = 0;
+	for (i = 0; i < s->room_size; i++) {
+		u8 byte = s->room[i], own = canary_byte(s->secret, i);
+		size_t at = i - s->offset;
+
+		if (i < s->offset || at >= s->size) {
+			op->around += byte != own;
+		} else if (at < op->offset) {
+			op->wrong += byte != pattern_byte(op->seed, at);
+		} else {
+			if (is_for_device(s))
+				own = pattern_byte(s->secret, at);
+			op->foreign += byte && byte != own;
+		}
+	}
+}
+
 static int slot_get_dma(struct testbed *tb, struct slot *s, gfp_t gfp)
 {
 	switch (s->kind) {
@@ -180,16 +247,28 @@ static int slot_get(struct testbed *tb, struct slot *s, struct testbed_op *op)
 	if (!op->size || op->size > SZ_64M ||
 	    (op->kind == TESTBED_NONCONTIGUOUS && op->flags & TESTBED_ATOMIC))
 		return -EINVAL;
+	if (op->offset >= SZ_64K || (op->offset && op->kind != TESTBED_SINGLE))
+		return -EINVAL;
 	memset(s, 0, sizeof(*s));
 	s->kind = op->kind;
 	s->flags = op->flags;
 	s->size = op->size;
+	s->offset = op->offset;
+	s->secret = s->flags & TESTBED_SECRET ? op->seed : 0;
 	if (s->kind == TESTBED_SG) {
 		err = alloc_sg(s);
+		s->room = s->cpu;
 	} else if (s->kind == TESTBED_SINGLE) {
-		s->cpu = alloc_pages_exact(s->size, GFP_KERNEL | __GFP_ZERO);
-		err = s->cpu ? 0 : -ENOMEM;
+		s->room = alloc_pages_exact(s->offset + s->size,
+					    GFP_KERNEL | __GFP_ZERO);
+		s->cpu = s->room + s->offset;
+		err = s->room ? 0 : -ENOMEM;
 	}
+	s->room_size = s->room ? PAGE_ALIGN(s->offset + s->size) : 0;
+	if (!err && s->secret && s->room)
+		fill_room(s);
+	else if (!err && s->secret)
+		leave_secret(s);
 	if (!err) {
 		if (s->flags & TESTBED_ATOMIC)
 			spin_lock_irqsave(&tb->atomic, irq);
@@ -199,7 +278,7 @@ static int slot_get(struct testbed *tb, struct slot *s, struct testbed_op *op)
 		if (err && s->kind == TESTBED_SG)
 			free_sg(s);
 		if (err && s->kind == TESTBED_SINGLE)
-			free_pages_exact(s->cpu, s->size);
+			free_pages_exact(s->room, s->room_size);
 	}
 	if (err)
 		s->kind = TESTBED_NONE;
@@ -224,10 +303,11 @@ static void slot_put_dma(struct testbed *tb, struct slot *s)
 		dma_free_noncontiguous(tb->dev, s->size, s->sgt, direction(s));
 		break;
 	case TESTBED_SINGLE:
-		dma_unmap_single(tb->dev, s->dma, s->size, direction(s));
+		dma_unmap_single_attrs(tb->dev, s->dma, s->size, direction(s),
+				       attrs(s));
 		break;
 	case TESTBED_SG:
-		dma_unmap_sgtable(tb->dev, s->sgt, direction(s), 0);
+		dma_unmap_sgtable(tb->dev, s->sgt, direction(s), attrs(s));
 		break;
 	}
 }
@@ -240,10 +320,12 @@ static int slot_put(struct testbed *tb, struct slot *s, struct testbed_op *op)
 	slot_put_dma(tb, s);
 	if (op && s->kind == TESTBED_SINGLE)
 		op->good = pattern_check(s->cpu, s->size, op->seed);
+	if (op && s->secret && s->room)
+		check_room(s, op);
 	if (s->kind == TESTBED_SG)
 		free_sg(s);
 	if (s->kind == TESTBED_SINGLE)
-		free_pages_exact(s->cpu, s->size);
+		free_pages_exact(s->room, s->room_size);
 	s->kind = TESTBED_NONE;
 	return 0;
 }

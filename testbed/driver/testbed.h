@@ -27,21 +27,31 @@ enum testbed_kind {
 #define TESTBED_ATOMIC		1	/* GFP_ATOMIC, with interrupts off */
 #define TESTBED_TO_DEVICE	2	/* DMA_TO_DEVICE; neither: */
 #define TESTBED_FROM_DEVICE	4	/* DMA_BIDIRECTIONAL */
+#define TESTBED_SECRET		8	/* the memory held the canary @seed before */
+#define TESTBED_SKIP_SYNC	16	/* a mapping: DMA_ATTR_SKIP_CPU_SYNC */
 
 /**
  * struct testbed_op - one step
  * @slot:	0 to TESTBED_SLOTS - 1
  * @kind:	for TESTBED_IOC_GET
  * @flags:	for TESTBED_IOC_GET
- * @offset:	bytes, for a part of a slot
+ * @offset:	bytes, for a part of a slot; of TESTBED_IOC_GET: where in its pages
+ *		a TESTBED_SINGLE buffer begins; of TESTBED_IOC_PUT: so many bytes
+ *		at its beginning the device has written
  * @size:	bytes
- * @seed:	of the pattern, see pattern_word() in vmm/mailbox.h
+ * @seed:	of the pattern, see pattern_word() in vmm/mailbox.h; of a
+ *		TESTBED_SECRET: the canary, and the pattern of what is for the device
  * @parts:	result of TESTBED_IOC_GET: how many of @dma and @len are in use
  * @dma:	result of TESTBED_IOC_GET: addresses as the device sees them
  * @len:	result of TESTBED_IOC_GET: the length at each
  * @good:	result of TESTBED_IOC_CHECK: bytes up to the first difference;
  *		of TESTBED_IOC_PUT: the same, of a TESTBED_SINGLE buffer once it
  *		is unmapped
+ * @wrong:	result of TESTBED_IOC_PUT, of a TESTBED_SECRET mapping: bytes that
+ *		the device has written and that have not come
+ * @foreign:	the same: bytes that it has not written and that are neither what
+ *		they were nor zero
+ * @around:	the same: bytes beside the buffer that are not what they were
  */
 struct testbed_op {
 	__u32 slot;
@@ -52,6 +62,9 @@ struct testbed_op {
 	__u64 size;
 	__u64 seed;
 	__u64 good;
+	__u64 wrong;
+	__u64 foreign;
+	__u64 around;
 	__u64 dma[TESTBED_SG_PARTS];
 	__u64 len[TESTBED_SG_PARTS];
 };
@@ -71,7 +84,7 @@ struct testbed_info {
 #define TESTBED_IOC_SYNC_CPU	_IOW('t', 5, struct testbed_op)
 #define TESTBED_IOC_SYNC_DEVICE	_IOW('t', 6, struct testbed_op)
 #define TESTBED_IOC_INFO	_IOR('t', 7, struct testbed_info)
-/* Leave @seed, as a word, all over the memory that is free; @good: in how many pages */
+/* Leave @seed, a canary, all over the memory that is free; @good: in how many pages */
 #define TESTBED_IOC_FILL_FREE	_IOWR('t', 8, struct testbed_op)
 /* Returns when the kernel has done its scheduled work, such as to grow a pool */
 #define TESTBED_IOC_SETTLE	_IO('t', 9)

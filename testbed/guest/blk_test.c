@@ -12,18 +12,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/fs.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "../driver/testbed.h"
 #include "model.h"
+#include "secrets.h"
 #include "tests.h"
 
 #define SECTOR		512U
 #define KB		1024U
 #define MAX_REQUESTS	128
 #define REQUEST		(64 * KB)
+#define READ_SEED	0x6b1d
 /* Those of the disks' pool, which the numbers of requests are made for */
 #define SLOTS		2048
 
@@ -172,18 +177,20 @@ struct request {
 	size_t bytes;
 	bool write;
 	void *buf;
+	int fd;		/* 0: the disk, without the page cache */
 	int err;
 };
 
 static void *request_main(void *arg)
 {
 	struct request *r = arg;
+	int fd = r->fd ? r->fd : disk;
 	ssize_t n;
 
 	if (r->write)
-		n = pwrite(disk, r->buf, r->bytes, r->sector * SECTOR);
+		n = pwrite(fd, r->buf, r->bytes, r->sector * SECTOR);
 	else
-		n = pread(disk, r->buf, r->bytes, r->sector * SECTOR);
+		n = pread(fd, r->buf, r->bytes, r->sector * SECTOR);
 	r->err = n < 0 ? -errno : n == (ssize_t)r->bytes ? 0 : -EIO;
 	return NULL;
 }
@@ -419,46 +426,184 @@ static int open_disk(void)
 	return 0;
 }
 
+/* What there was in a pool before is another's */
+static int soil_pool(uint8_t *buf)
+{
+	unsigned int i;
+	int err = 0;
+
+	for (i = 0; i < 4 && !err; i++)
+		err = transfer(8192 + i * 2048, buf, 1024 * KB, true);
+	return err;
+}
+
+static const struct {
+	const char *name;
+	enum { DIRECT, FREE_MEMORY, EXITED, WRITE } what;
+	int mode;	/* of MAILBOX_DISK_MODE */
+	int err;
+} secret_rows[] = {
+	{ "blk read, O_DIRECT", DIRECT, 0, 0 },
+	{ "blk read, O_DIRECT, the host fails", DIRECT, 1, -EIO },
+	{ "blk read, O_DIRECT, the host fails halfway", DIRECT, 2, -EIO },
+	{ "blk read, O_DIRECT, the host does nothing", DIRECT, 3, 0 },
+	{ "blk read, buffered", FREE_MEMORY, 0, 0 },
+	{ "blk read, buffered, the host fails", FREE_MEMORY, 1, -EIO },
+	{ "blk read, buffered, the host does nothing", FREE_MEMORY, 3, 0 },
+	{ "blk read, buffered, into memory of a process that has exited", EXITED, 0, 0 },
+	{ "blk write of a sector", WRITE, 0, 0 },
+};
+
+static void host_mode(int mode)
+{
+	uint64_t args[2] = { slot, mode };
+
+	box_command(MAILBOX_DISK_MODE, args, 2, NULL, NULL, 0);
+}
+
+static void fill_canary(void *buf, size_t bytes, uint64_t canary)
+{
+	size_t i;
+
+	for (i = 0; i < bytes / sizeof(canary); i++)
+		((uint64_t *)buf)[i] = canary;
+}
+
+/* Memory that a process has had.  Return: 0 or -errno. */
+static int let_exit(uint64_t canary)
+{
+	const size_t bytes = 12UL << 20;
+	pid_t pid = fork();
+	int status;
+
+	if (!pid) {
+		void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		if (p == MAP_FAILED)
+			_exit(1);
+		fill_canary(p, bytes, canary);
+		_exit(0);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return -errno;
+	return status ? -ENOMEM : 0;
+}
+
 /*
- * test_blk_secrets - what is in a buffer may not be seen by the host when the
- * buffer is only there to be read into
+ * What the reader has in his hands.  @room has @around bytes on either side of
+ * the buffer; what the host has not written must be as it was, or zero.
  */
+static void check_read(struct secrets *s, const uint8_t *room, size_t around,
+		       size_t bytes, int mode, bool own)
+{
+	size_t i;
+
+	for (i = 0; i < bytes + 2 * around; i++) {
+		uint8_t old = canary_byte(s->canary, i);
+		uint8_t data = pattern_word(READ_SEED, (i - around) / 8) >> 8 * (i % 8);
+
+		if (i < around || i >= around + bytes)
+			s->around += room[i] != old;
+		else if (!mode)
+			s->wrong += room[i] != data;
+		else if (room[i] && !(own && room[i] == old))
+			s->foreign += mode != 2 || room[i] != data;
+	}
+	s->buffers++;
+}
+
+static int test_secret_io(unsigned int row, uint8_t *room)
+{
+	const size_t around = 4 * KB;
+	int what = secret_rows[row].what, mode = secret_rows[row].mode, err = 0, fd = disk;
+	bool direct = what == DIRECT || what == WRITE;
+	uint64_t addr = 0, bytes = 0;
+	struct request r = { .sector = 64, .write = what == WRITE,
+			     .bytes = what == WRITE ? SECTOR : REQUEST };
+	struct secrets s;
+	char path[32];
+	long filled = 1;
+
+	secrets_begin(&s, secret_rows[row].name);
+	model_find("disks", &addr, &bytes);
+	r.buf = room + around;
+	if (what == WRITE)
+		r.buf = room + around + SECTOR;
+	if (!direct) {
+		find_disk("data", path, sizeof(path));
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd >= 0)
+			ioctl(fd, BLKFLSBUF, 0);
+		r.bytes = 512 * KB;
+	}
+	if (fd < 0 || soil_pool(room) ||
+	    host_disk(MAILBOX_DISK_FILL, r.sector, r.bytes, READ_SEED)) {
+		box_result(RESULT_FAIL, "secrets %s: cannot begin", s.name);
+		return 1;
+	}
+	memset(room, 0, r.bytes + 2 * around);
+	if (what == FREE_MEMORY)
+		filled = secrets_fill(s.canary);
+	else if (what == EXITED)
+		filled = let_exit(s.canary);
+	else
+		fill_canary(room, r.bytes + 2 * around, s.canary);
+	if (what == WRITE)
+		pattern_fill(r.buf, r.bytes, READ_SEED);
+	if (filled < 0)
+		s.bad++;
+
+	r.fd = fd;
+	secrets_watch(&s, addr, bytes);
+	host_mode(mode);
+	host_hold(true);
+	if (pthread_create(&r.thread, NULL, request_main, &r)) {
+		s.bad++;
+		host_hold(false);
+	} else {
+		wait_for_still();
+		secrets_search(&s, "held", 0, 0);
+		host_hold(false);
+		pthread_join(r.thread, NULL);
+		err = r.err;
+	}
+	host_mode(0);
+	secrets_search(&s, "afterwards", 0, 0);
+	secrets_watched(&s);
+	if (err != secret_rows[row].err) {
+		box_log("%s: %s", s.name, strerror(-err));
+		s.bad++;
+	} else if (direct && what != WRITE) {
+		check_read(&s, room, around, r.bytes, mode, true);
+	} else if (!direct && !err) {
+		check_read(&s, r.buf, 0, r.bytes, mode, false);
+	}
+	if (!direct)
+		close(fd);
+	return secrets_end(&s);
+}
+
+/* test_blk_secrets - what was in memory before it is read into, on all ways to read */
 int test_blk_secrets(const char *group)
 {
-	const uint64_t secret = 0x5ec2e7b10c000000ULL | getpid();
-	struct request r = { .sector = 64, .bytes = REQUEST };
-	long seen, after;
-	size_t i;
+	int failed = 0, err = load_module("/testbed.ko");
+	unsigned int i;
+	uint8_t *room;
 
 	(void)group;
 	if (open_disk())
 		return 1;
-	r.buf = aligned_alloc(4096, REQUEST);
-	if (!r.buf || host_disk(MAILBOX_DISK_FILL, r.sector, REQUEST, 1)) {
+	room = aligned_alloc(4096, 1024 * KB);
+	if (err || !room) {
 		box_result(RESULT_FAIL, "blk secrets: cannot begin");
 		return 1;
 	}
-	for (i = 0; i < REQUEST / sizeof(secret); i++)
-		((uint64_t *)r.buf)[i] = secret;
-	host_hold(true);
-	if (pthread_create(&r.thread, NULL, request_main, &r)) {
-		host_hold(false);
-		box_result(RESULT_FAIL, "blk secrets: no thread");
-		return 1;
-	}
-	wait_for_still();
-	seen = box_search(secret);
-	host_hold(false);
-	pthread_join(r.thread, NULL);
-	after = box_search(secret);
-	if (!r.err && pattern_check(r.buf, REQUEST, 1) != REQUEST)
-		r.err = -EILSEQ;
-	box_result(seen || after || r.err ? RESULT_FAIL : RESULT_OK,
-		   "blk secrets: a read of 16 pages: %s; of what was there before, the host sees %ld pages while the read is held, %ld afterwards",
-		   r.err ? strerror(-r.err) : "data right", seen, after);
-	free(r.buf);
+	for (i = 0; i < sizeof(secret_rows) / sizeof(secret_rows[0]); i++)
+		failed += test_secret_io(i, room);
+	free(room);
 	close(disk);
-	return seen || after || r.err;
+	return failed;
 }
 
 /* test_blk - block I/O through the disks' restricted pool */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "box.h"
 
 static volatile char *regs;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 /*
  * Not left to the compiler: an access with writeback, or of a pair, is one
@@ -71,6 +73,8 @@ int box_command(int command, const uint64_t *args, size_t nr_args,
 
 	if (!regs)
 		return -ENODEV;
+	/* One command at a time: the mailbox does not know the threads apart */
+	pthread_mutex_lock(&lock);
 	for (i = 0; i < nr_args; i++)
 		reg_write(MAILBOX_DATA, args[i]);
 	for (i = 0; i < len; i += 8) {
@@ -81,16 +85,13 @@ int box_command(int command, const uint64_t *args, size_t nr_args,
 	}
 	reg_write(MAILBOX_COMMAND, command);
 	status = reg_read(MAILBOX_STATUS);
-	if (status)
-		return status;
-	if (!max_words)
-		return 0;
-	words = reg_read(MAILBOX_COUNT);
+	words = status || !max_words ? 0 : reg_read(MAILBOX_COUNT);
 	if (words > max_words)
 		words = max_words;
 	for (i = 0; i < words; i++)
 		answer[i] = reg_read(MAILBOX_DATA);
-	return words;
+	pthread_mutex_unlock(&lock);
+	return status ? status : (int64_t)words;
 }
 
 /**
@@ -175,15 +176,46 @@ void box_result(enum result result, const char *fmt, ...)
 }
 
 /**
- * box_search - how many of the pages that the host can see hold this word?
- * @word: what to look for
+ * box_search - how much of a canary can the host see?
+ * @canary: what to look for
+ * @addr: guest physical address, 0 for all memory
+ * @bytes: length, 0 for the rest of memory
+ * @pages: for the number of pages that hold some of it
+ * @first: for the first range of them
  *
- * Return: pages or a negative errno.
+ * Return: bytes or a negative errno.
  */
-long box_search(uint64_t word)
+long box_search(uint64_t canary, uint64_t addr, uint64_t bytes, uint64_t *pages,
+		struct box_range *first)
 {
-	uint64_t answer[1];
-	int n = box_command(MAILBOX_SEARCH, &word, 1, NULL, answer, 1);
+	uint64_t args[3] = { canary, addr, bytes }, answer[3] = { 0 };
+	int n = box_command(MAILBOX_SEARCH, args, 3, NULL, answer, 3);
 
-	return n < 0 ? n : n < 1 ? -EIO : (long)answer[0];
+	if (n < 0)
+		return n;
+	*pages = answer[0];
+	first->addr = MAILBOX_RANGE_ADDR(answer[2]);
+	first->pages = MAILBOX_RANGE_PAGES(answer[2]);
+	return answer[1];
+}
+
+/**
+ * box_watch - have a thread of the host's look for a canary while we run
+ * @canary: what to look for, 0 to end it
+ * @addr, @bytes: where to look most of the time
+ * @seen: for what it has seen of the canary before
+ *
+ * Return: 0 or a negative errno; -ENODEV if the host has one processor.
+ */
+int box_watch(uint64_t canary, uint64_t addr, uint64_t bytes, struct box_watch *seen)
+{
+	uint64_t args[3] = { canary, addr, bytes }, answer[5];
+	int n = box_command(MAILBOX_WATCH, args, 3, NULL, answer, 5);
+
+	if (n < 0)
+		return n;
+	if (n < 5)
+		return -EIO;
+	*seen = (struct box_watch){ answer[0], answer[1], answer[2], answer[3], answer[4] };
+	return 0;
 }

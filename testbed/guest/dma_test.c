@@ -171,7 +171,7 @@ static struct device devices[MAX_DEVICES];
 /* What each device's slots hold */
 static struct testbed_op slots[MAX_DEVICES][TESTBED_SLOTS];
 
-static int device_open(const char *name)
+int device_open(const char *name)
 {
 	char path[64];
 	int i;
@@ -207,7 +207,7 @@ int load_module(const char *path)
 	return err;
 }
 
-static int op_ioctl(int dev, unsigned long cmd, struct testbed_op *op)
+int op_ioctl(int dev, unsigned long cmd, struct testbed_op *op)
 {
 	return ioctl(devices[dev].fd, cmd, op) ? -errno : 0;
 }
@@ -561,65 +561,6 @@ int test_dma(const char *group)
 			continue;
 		}
 		failed += !!run_sequence(seq);
-	}
-	return failed;
-}
-
-/*
- * test_secrets - what free memory held may not be seen by the host, when the
- * DMA API takes that memory and shares it
- */
-int test_secrets(const char *group)
-{
-	static const struct {
-		const char *name, *device;
-		enum testbed_kind kind;
-		unsigned int size, flags, count;
-	} rows[] = {
-		{ "coherent", "plain-64", TESTBED_COHERENT, 4 * KB, 0, 16 },
-		{ "pages", "plain-64", TESTBED_PAGES, 16 * KB, 0, 8 },
-		{ "atomic", "plain-64", TESTBED_COHERENT, 4 * KB, ATOMIC, 60 },
-		{ "non-coherent device", "plain-noncoherent", TESTBED_COHERENT,
-		  12 * KB, 0, 8 },
-	};
-	const uint64_t secret = 0x5ec2e75ec2e70000ULL | getpid();
-	int failed = 0, dev, err;
-	unsigned int i, n;
-
-	(void)group;
-	err = load_module("/testbed.ko");
-	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct testbed_op op = { .seed = secret + (i << 8) };
-		unsigned int held;
-		long seen, after;
-		bool bad;
-
-		dev = err ? err : device_open(rows[i].device);
-		if (dev < 0 || ioctl(devices[dev].fd, TESTBED_IOC_FILL_FREE, &op)) {
-			box_result(RESULT_FAIL, "secrets %s: cannot fill free memory: %s",
-				   rows[i].name, strerror(dev < 0 ? -dev : errno));
-			failed++;
-			continue;
-		}
-		for (n = 0; n < rows[i].count; n++) {
-			struct testbed_op *slot = &slots[dev][n];
-
-			*slot = (struct testbed_op){ .slot = n, .kind = rows[i].kind,
-						     .flags = rows[i].flags,
-						     .size = rows[i].size };
-			if (op_ioctl(dev, TESTBED_IOC_GET, slot))
-				break;
-		}
-		held = n;
-		seen = box_search(op.seed);
-		while (n--)
-			op_ioctl(dev, TESTBED_IOC_PUT, &slots[dev][n]);
-		after = box_search(op.seed);
-		bad = seen || after || held < rows[i].count;
-		failed += bad;
-		box_result(bad ? RESULT_FAIL : RESULT_OK,
-			   "secrets %s: of %" PRIu64 " free pages filled, the host sees %ld while %u allocations are held, %ld afterwards",
-			   rows[i].name, (uint64_t)op.good, seen, held, after);
 	}
 	return failed;
 }

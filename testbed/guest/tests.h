@@ -10,6 +10,11 @@ int find_disk(const char *name, char *path, size_t size);
 int load_module(const char *path);
 void save_log(void);
 
+/* The driver's devices, of dma_test.c */
+struct testbed_op;
+int device_open(const char *name);
+int op_ioctl(int dev, unsigned long cmd, struct testbed_op *op);
+
 /*
  * Return: how many tests failed, each reported by box_result(); negative: this
  * kernel does not run the groups that follow.

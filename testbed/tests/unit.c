@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../vmm/canary.h"
 #include "../vmm/mailbox.h"
 #include "../vmm/virtio.h"
 #include "fake.h"
@@ -175,6 +176,72 @@ static uint64_t word(void)
 	return fake_read(MAILBOX_BASE + MAILBOX_DATA, 8);
 }
 
+static void test_canary(void)
+{
+	const uint64_t canary = 0xebe8edeaefe9eceeULL, other = 0xebe8edeaefe9ecefULL;
+	uint8_t page[PAGE_SIZE] __attribute__((aligned(8)));
+	unsigned int at, len, i;
+
+	memset(page, 0, sizeof(page));
+	CHECK(canary_count(page, sizeof(page), canary) == 0);
+	for (i = 0; i < sizeof(page); i++)
+		page[i] = canary_byte(canary, i);
+	CHECK(canary_count(page, sizeof(page), canary) == sizeof(page));
+	/* No order of all eight bytes: not a canary */
+	CHECK(canary_count(page, sizeof(page), other) == 0);
+	/* Any length, anywhere, turned by any number of bytes */
+	for (at = 0; at < 9; at++)
+		for (len = 0; len < 40; len++) {
+			memset(page, 0xe8, sizeof(page));
+			page[at + 31] = 0;
+			for (i = 0; i < len; i++)
+				page[at + 32 + i] = canary_byte(canary, at + i + 3);
+			page[at + 32 + len] = 0;
+			CHECK(canary_count(page, sizeof(page), canary) ==
+			      (len < CANARY_RUN ? 0 : len));
+		}
+	for (len = 0; len < 40; len++) {
+		memset(page, 0xff, sizeof(page));
+		for (i = 0; i < len; i++)
+			page[sizeof(page) - len + i] = canary_byte(canary, i);
+		CHECK(canary_count(page, sizeof(page), canary) ==
+		      (len < CANARY_RUN ? 0 : len));
+	}
+}
+
+static void test_watch(void)
+{
+	const uint64_t canary = 0xe8e9eaebecedeeefULL;
+	struct watch last = { 0 };
+	unsigned int i;
+	int err;
+
+	for (i = 0; i < PAGE_SIZE / 8; i++)
+		((uint64_t *)fake_guest(PAGE(21)))[i] = canary;
+	fake_private(PAGE(21), 1, true);
+	err = watch_canary(canary, PAGE(20), 2 * PAGE_SIZE, &last);
+	if (err == -ENODEV)
+		return;
+	CHECK(!err && !last.word);
+	CHECK(watch_canary(1, PAGE(20), PAGE_SIZE, &last) == -EINVAL);
+	CHECK(watch_canary(canary, PAGE(20), UINT64_MAX, &last) == -ERANGE);
+	/* Until it has looked */
+	do {
+		usleep(1000);
+		CHECK(!watch_canary(canary, PAGE(20), 2 * PAGE_SIZE, &last));
+	} while (!last.looks);
+	CHECK(last.visible == last.looks / 2 && !last.found);
+	fake_private(PAGE(21), 1, false);
+	watch_canary(canary, PAGE(20), 2 * PAGE_SIZE, &last);
+	do {
+		usleep(1000);
+		CHECK(!watch_canary(canary, PAGE(20), 2 * PAGE_SIZE, &last));
+	} while (!last.looks);
+	CHECK(last.visible == last.looks && last.bytes == PAGE_SIZE && last.last == PAGE(21));
+	CHECK(!watch_canary(0, 0, 0, &last));
+	memset(fake_guest(PAGE(21)), 0, PAGE_SIZE);
+}
+
 static void test_mailbox(void)
 {
 	unsigned int ok, not_ok, skipped, i;
@@ -191,11 +258,12 @@ static void test_mailbox(void)
 		{ KERNEL_IS_HERE, -EINVAL, false },
 		{ 3, -EINVAL, false },
 	};
+	const uint64_t canary = 0xebe8edeaefe9eceeULL;
 
 	CHECK(fake_read(MAILBOX_BASE, 8) == MAILBOX_MAGIC_VALUE);
 	command(99, NULL, 0);
 	CHECK(status() == -ENOSYS);
-	for (i = 1; i <= MAILBOX_KERNEL; i++) {
+	for (i = 1; i <= MAILBOX_DISK_MODE; i++) {
 		command(i, NULL, 0);
 		CHECK(status() == (i == MAILBOX_LOG ? 0 : -EINVAL));
 	}
@@ -242,16 +310,24 @@ static void test_mailbox(void)
 	CHECK(status() == -EACCES);
 	/* Private pages are not searched, and not complained of */
 	memset(fake_guest(PAGE(21)), 0, 5 * PAGE_SIZE);
-	memcpy(fake_guest(PAGE(22) + 4088), &(uint64_t){ 0x746572636573 }, 8);
-	memcpy(fake_guest(PAGE(23)), &(uint64_t){ 0x746572636573 }, 8);
-	memcpy(fake_guest(PAGE(25)), &(uint64_t){ 0x746572636573 }, 8);
-	command(MAILBOX_SEARCH, &(uint64_t){ 0x746572636573 }, 1);
-	CHECK(!status() && word() == 3 && word() == MAILBOX_RANGE(PAGE(22), 2) &&
-	      word() == MAILBOX_RANGE(PAGE(25), 1));
+	memcpy(fake_guest(PAGE(22) + 4088), &canary, 8);
+	memcpy(fake_guest(PAGE(23)), &canary, 8);
+	memcpy(fake_guest(PAGE(25)), &canary, 8);
+	command(MAILBOX_SEARCH, (uint64_t[]){ canary, 0, 0 }, 3);
+	CHECK(!status() && word() == 3 && word() == 24 &&
+	      word() == MAILBOX_RANGE(PAGE(22), 2) && word() == MAILBOX_RANGE(PAGE(25), 1));
 	fake_private(PAGE(22), 1, true);
-	command(MAILBOX_SEARCH, &(uint64_t){ 0x746572636573 }, 1);
-	CHECK(!status() && word() == 2);
+	command(MAILBOX_SEARCH, (uint64_t[]){ canary, 0, 0 }, 3);
+	CHECK(!status() && word() == 2 && word() == 16);
 	fake_private(PAGE(22), 1, false);
+	command(MAILBOX_SEARCH, (uint64_t[]){ canary, PAGE(23), PAGE_SIZE }, 3);
+	CHECK(!status() && word() == 1 && word() == 8);
+	command(MAILBOX_SEARCH, (uint64_t[]){ 0x746572636573, 0, 0 }, 3);
+	CHECK(status() == -EINVAL);
+	command(MAILBOX_DISK_MODE, (uint64_t[]){ 0, 4 }, 2);
+	CHECK(status() == -EINVAL);
+	command(MAILBOX_DISK_MODE, (uint64_t[]){ 1, 1 }, 2);
+	CHECK(status() == -ENODEV);
 	command(MAILBOX_DISK_FILL, (uint64_t[]){ 0, 2, 4, 9 }, 4);
 	CHECK(!status());
 	command(MAILBOX_DISK_CHECK, (uint64_t[]){ 0, 2, 4, 9 }, 4);
@@ -552,6 +628,34 @@ static void test_malformed(void)
 	CHECK(broken());
 }
 
+static void test_disk_modes(void)
+{
+	static const struct {
+		enum disk_mode mode;
+		unsigned int moved, status, used;
+	} rows[] = {
+		{ DISK_GOOD, 1024, 0, 1025 },
+		{ DISK_FAILS, 0, 1, 1 },
+		{ DISK_SHORT, 512, 1, 513 },
+		{ DISK_LIES, 0, 0, 1 },
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(rows); i++) {
+		set_up(8);
+		disk_mode(disk_get(0), rows[i].mode);
+		pattern_fill(disk_data(disk_get(0), 0, 2), 1024, 5);
+		memset(fake_guest(DATA), 0, 1024);
+		request(0, 0, 1024);
+		kick(0);
+		CHECK(pattern_check(fake_guest(DATA), 1024, 5) == rows[i].moved);
+		CHECK(*(uint8_t *)fake_guest(STATUS) == rows[i].status);
+		CHECK(used()[1] == 1);
+		CHECK(!broken());
+	}
+	disk_mode(disk_get(0), DISK_GOOD);
+}
+
 static void test_private_pages(void)
 {
 	static const uint64_t pages[] = { DESC, AVAIL, USED, HEADER, DATA, STATUS };
@@ -585,11 +689,14 @@ int main(void)
 		{ "audit", test_audit },
 		{ "owners", test_owners },
 		{ "uart", test_uart },
+		{ "canary", test_canary },
 		{ "mailbox", test_mailbox },
+		{ "watch", test_watch },
 		{ "virtio registers", test_registers },
 		{ "virtio requests", test_requests },
 		{ "virtio hold", test_hold },
 		{ "virtio malformed rings", test_malformed },
+		{ "disk that fails", test_disk_modes },
 		{ "virtio private pages", test_private_pages },
 	};
 	size_t i;

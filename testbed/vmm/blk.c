@@ -38,6 +38,7 @@ struct disk {
 	uint8_t *data;
 	uint64_t sectors;
 	bool held;
+	enum disk_mode mode;
 	uint64_t done, moved, most;
 };
 
@@ -149,6 +150,12 @@ static int handle(struct disk *disk, const struct virtio_request *req)
 			bytes = 0;
 			break;
 		}
+		if (disk->mode == DISK_FAILS || disk->mode == DISK_LIES)
+			bytes = 0;
+		else if (disk->mode == DISK_SHORT)
+			bytes /= 2;
+		if (disk->mode == DISK_FAILS || disk->mode == DISK_SHORT)
+			status = S_IOERR;
 		err = request_copy(disk, req, "data", in, in ? 0 : sizeof(h),
 				   data, bytes);
 		disk->moved += bytes / SECTOR;
@@ -193,6 +200,7 @@ static void blk_notify(struct virtio_device *vdev)
 static void blk_reset(struct virtio_device *vdev)
 {
 	to_disk(vdev)->held = false;
+	to_disk(vdev)->mode = DISK_GOOD;
 }
 
 static uint64_t blk_config(struct virtio_device *vdev, uint64_t offset,
@@ -263,6 +271,12 @@ void disk_hold(struct disk *disk, bool hold)
 	disk->held = hold;
 	if (virtio_usable(&disk->vdev))
 		blk_notify(&disk->vdev);
+}
+
+/* disk_mode - have the disk do requests for data badly, or well again */
+void disk_mode(struct disk *disk, enum disk_mode mode)
+{
+	disk->mode = mode;
 }
 
 /* disk_stats - requests done, sectors moved, most requests done at once */

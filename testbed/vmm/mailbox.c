@@ -78,52 +78,50 @@ static int do_audit(bool map)
 	return err;
 }
 
-/* Return: 1 if the page holds the word, 0 if not */
-static int page_holds(uint64_t addr, uint64_t word)
-{
-	static uint64_t page[PAGE_SIZE / sizeof(uint64_t)];
-	size_t i;
+/* The answer's first word is how many pages there are; ranges follow */
+static uint64_t found_addr, found_run;
 
-	if (guest_read(&mailbox, "a page to search", addr, page, sizeof(page)))
-		return 0;
-	for (i = 0; i < ARRAY_SIZE(page); i++)
-		if (page[i] == word)
-			return 1;
-	return 0;
+static void found_page(uint64_t addr)
+{
+	out[0]++;
+	if (found_run && addr == found_addr + found_run * PAGE_SIZE)
+		out_words--;
+	else
+		found_addr = addr, found_run = 0;
+	answer(MAILBOX_RANGE(found_addr, ++found_run));
 }
 
 static int do_search(void)
 {
-	struct audit audit;
-	uint64_t pages = 0, p;
-	size_t i;
 	int err;
 
-	if (in_words < 1)
+	if (in_words < 3)
 		return -EINVAL;
 	err = vm_pause();
 	if (err)
 		return err;
-	err = audit_range(0, 0, &audit);
-	/* The place of the total */
+	found_run = 0;
 	answer(0);
-	for (i = 0; i < audit.nr_ranges && !err; i++) {
-		uint64_t addr = audit.ranges[i].addr, run = 0;
+	answer(0);
+	return search_canary(in[0], in[1], in[2], found_page, out + 1);
+}
 
-		for (p = 0; p <= audit.ranges[i].pages; p++) {
-			if (p < audit.ranges[i].pages &&
-			    page_holds(addr + p * PAGE_SIZE, in[0])) {
-				run++;
-			} else if (run) {
-				answer(MAILBOX_RANGE(addr + (p - run) * PAGE_SIZE, run));
-				pages += run;
-				run = 0;
-			}
-		}
-	}
-	out[0] = pages;
-	audit_free(&audit);
-	return err;
+static int do_watch(void)
+{
+	struct watch last;
+	int err;
+
+	if (in_words < 3)
+		return -EINVAL;
+	err = watch_canary(in[0], in[1], in[2], &last);
+	if (err)
+		return err;
+	answer(last.looks);
+	answer(last.visible);
+	answer(last.found);
+	answer(last.bytes);
+	answer(last.last);
+	return 0;
 }
 
 /* What one kernel has named stays named, as it may be found by the next one */
@@ -217,6 +215,18 @@ static int do_disk_hold(void)
 	return 0;
 }
 
+static int do_disk_mode(void)
+{
+	struct disk *disk = disk_get(in[0]);
+
+	if (in_words < 2 || in[1] > DISK_LIES)
+		return -EINVAL;
+	if (!disk)
+		return -ENODEV;
+	disk_mode(disk, in[1]);
+	return 0;
+}
+
 static int do_disk_stats(void)
 {
 	struct disk *disk = disk_get(in[0]);
@@ -281,6 +291,10 @@ static int do_command(uint64_t command)
 		return do_disk_queue();
 	case MAILBOX_KERNEL:
 		return do_kernel();
+	case MAILBOX_WATCH:
+		return do_watch();
+	case MAILBOX_DISK_MODE:
+		return do_disk_mode();
 	}
 	return -ENOSYS;
 }

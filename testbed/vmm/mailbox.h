@@ -64,8 +64,9 @@ enum mailbox_command {
 	/* disk.  Answer: requests done, sectors moved, most held at once */
 	MAILBOX_DISK_STATS,
 	/*
-	 * word: looks for it, at multiples of its size, in all that the host
-	 * can see.  Answer: pages that hold it, and MAILBOX_RANGE()s of them.
+	 * canary (canary.h), address, bytes (0, 0: all memory): looks for it in
+	 * what the host can see.
+	 * Answer: pages that hold it, bytes of it, MAILBOX_RANGE()s.
 	 */
 	MAILBOX_SEARCH,
 	/*
@@ -78,6 +79,16 @@ enum mailbox_command {
 	 * until it is here the guest may not end.
 	 */
 	MAILBOX_KERNEL,
+	/*
+	 * canary, address, bytes: look for it, from now on and while the guest
+	 * runs, in this range, and now and then in the rest; 0, 0, 0: no longer.
+	 * Answer, of the canary before: looks at a page of the range, in how many
+	 * the page was visible, how many times the canary was seen, most bytes
+	 * of it at once, where it was last.  -ENODEV if the host has one processor.
+	 */
+	MAILBOX_WATCH,
+	/* disk, 0: work; 1: fail, 2: fail after half of the data, 3: do nothing and say it is done */
+	MAILBOX_DISK_MODE,
 };
 
 enum mailbox_kernel {

@@ -113,8 +113,33 @@ int guest_read(const struct device *dev, const char *what, uint64_t addr,
 	       void *buf, size_t len);
 int guest_write(const struct device *dev, const char *what, uint64_t addr,
 		const void *buf, size_t len);
+int memory_peek(uint64_t addr, void *buf, size_t len);
 int audit_range(uint64_t addr, uint64_t bytes, struct audit *audit);
 void audit_free(struct audit *audit);
+
+/* ---- the canary (search.c, canary.h) ---- */
+
+/**
+ * struct watch - what the thread that looks on is looking for, and has seen
+ * @word:	the canary, 0 for none
+ * @addr:	of the range that it looks at
+ * @pages:	its length
+ * @rounds:	how often it has looked at all of it
+ * @looks:	how many times it has looked at a page of the range
+ * @visible:	in how many of these it could see the page
+ * @found:	how many times it has seen the canary, there or anywhere
+ * @bytes:	the most bytes of it in one page
+ * @last:	the page where it was seen last
+ */
+struct watch {
+	uint64_t word, addr, pages;
+	uint64_t rounds, looks, visible;
+	uint64_t found, bytes, last;
+};
+
+int search_canary(uint64_t word, uint64_t addr, uint64_t bytes,
+		  void (*found)(uint64_t addr), uint64_t *count);
+int watch_canary(uint64_t word, uint64_t addr, uint64_t bytes, struct watch *last);
 
 /* ---- whose pages (report.c) ---- */
 
@@ -150,11 +175,21 @@ void mailbox_totals(unsigned int *passed, unsigned int *failed,
 bool mailbox_kernel_awaited(void);
 
 struct disk;
+
+/* What a disk does with requests for data */
+enum disk_mode {
+	DISK_GOOD,
+	DISK_FAILS,	/* an I/O error, nothing moved */
+	DISK_SHORT,	/* an I/O error, the first half moved */
+	DISK_LIES,	/* no error, nothing moved */
+};
+
 int disk_init(unsigned int nr, const char *name, uint64_t sectors);
 struct disk *disk_get(uint64_t nr);
 void *disk_data(struct disk *disk, uint64_t sector, uint64_t sectors);
 void disk_hold(struct disk *disk, bool hold);
 void disk_stats(struct disk *disk, uint64_t stats[3]);
+void disk_mode(struct disk *disk, enum disk_mode mode);
 bool disk_queue(struct disk *disk, uint64_t parts[6]);
 
 #endif
