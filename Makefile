@@ -8,7 +8,7 @@ help:
 #: make run          the main job: source, git am, build, boot, suites, one verdict
 #: make kunit        the suites on the work tree, the quick loop: ARCH=arm64 | x86_64, TESTS=glob
 #: make check        all that a change must pass; CHECKS="am shell" runs some
-run kunit check mutants unpatched:
+run kunit check mutants unpatched secrecy:
 	@steps/$@
 
 #: make tree         build/6.12/linux: a git work tree, base and series as commits; edit and commit there
@@ -18,8 +18,9 @@ tree series patches:
 	@steps/tree $@
 
 #: make mutants      leaves out each fix, puts in each fault of mutants/: which test goes red
+#: make secrecy      what the host sees of the guest's secrets, without the series and with it: testbed/SECRECY.md
 #: make unpatched    the suites without the fixes: which tests fail
 #:
 #: TREE=6.12 the base, LINUX=DIR your own git tree instead, V=1 raw commands, INSTALL=no only say what is missing
 
-.PHONY: help run kunit check mutants unpatched tree series patches
+.PHONY: help run kunit check mutants unpatched secrecy tree series patches
