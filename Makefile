@@ -1,6 +1,6 @@
 # The front door. Each target is a step in steps/, which can be run without make as well. The exit statuses of the
 # README are those of the steps: make itself turns every failure into 2.
-export TREE LINUX ARCH TESTS TIMEOUT CHECKS V FORCE INSTALL
+export TREE LINUX ARCH TESTS TIMEOUT CHECKS V FORCE INSTALL OPS SEED
 
 help:
 	@sed -n 's/^#: //p' Makefile
@@ -8,7 +8,7 @@ help:
 #: make run          the main job: source, git am, build, boot, suites, one verdict
 #: make kunit        the suites on the work tree, the quick loop: ARCH=arm64 | x86_64, TESTS=glob
 #: make check        all that a change must pass; CHECKS="am shell" runs some
-run kunit check mutants unpatched secrecy:
+run kunit check mutants unpatched secrecy load:
 	@steps/$@
 
 #: make tree         build/6.12/linux: a git work tree, base and series as commits; edit and commit there
@@ -19,8 +19,9 @@ tree series patches:
 
 #: make mutants      leaves out each fix, puts in each fault of mutants/: which test goes red
 #: make secrecy      what the host sees of the guest's secrets, without the series and with it: testbed/SECRECY.md
+#: make load         a long random sequence of operations on two vcpus: OPS=100000 SEED=1
 #: make unpatched    the suites without the fixes: which tests fail
 #:
 #: TREE=6.12 the base, LINUX=DIR your own git tree instead, V=1 raw commands, INSTALL=no only say what is missing
 
-.PHONY: help run kunit check mutants unpatched secrecy tree series patches
+.PHONY: help run kunit check mutants unpatched secrecy load tree series patches

@@ -41,6 +41,7 @@ static const struct group {
 	{ "dma-own", test_dma },
 	{ "blk-secrets", test_blk_secrets },
 	{ "secrets", test_secrets },
+	{ "load", test_load },
 	{ "kselftest", test_kselftest },
 	{ "kexec", test_kexec },
 	{ "crash", test_kexec },

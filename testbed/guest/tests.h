@@ -24,6 +24,7 @@ int test_dma(const char *group);
 int test_blk(const char *group);
 int test_blk_secrets(const char *group);
 int test_secrets(const char *group);
+int test_load(const char *group);
 int test_kselftest(const char *group);
 int test_kexec(const char *group);
 int test_second(const char *group);
