@@ -11,6 +11,10 @@ help:
 run kunit check mutants unpatched secrecy load:
 	@steps/$@
 
+#: make check-all    and what takes longer: all architectures, the hypervisor's answers, …
+check-all:
+	@steps/check all
+
 #: make tree         build/6.12/linux: a git work tree, base and series as commits; edit and commit there
 #: make series       takes the work tree's commits back into series/
 #: make patches      writes patches/6.12/ from series/
@@ -24,4 +28,4 @@ tree series patches:
 #:
 #: TREE=6.12 the base, LINUX=DIR your own git tree instead, V=1 raw commands, INSTALL=no only say what is missing
 
-.PHONY: help run kunit check mutants unpatched secrecy load tree series patches
+.PHONY: help run kunit check check-all mutants unpatched secrecy load tree series patches
