@@ -163,12 +163,17 @@ int model_find(const char *name, uint64_t *addr, uint64_t *bytes)
 	return err;
 }
 
-/* model_share - from now on this region is visible, if the device tree has it */
+/*
+ * model_share - from now on this region is visible, if the device tree has it and
+ * the kernel has not complained of it
+ */
 void model_share(const char *name)
 {
+	char text[64], line[256];
 	uint64_t addr, bytes;
 
-	if (!model_find(name, &addr, &bytes))
+	snprintf(text, sizeof(text), "Restricted DMA pool %s@", name);
+	if (find_log(text, line, sizeof(line)) && !model_find(name, &addr, &bytes))
 		set_add(&pools, addr, bytes);
 }
 
