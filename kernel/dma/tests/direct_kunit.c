@@ -549,7 +549,10 @@ static void arm64_virtio_has_to_use_dma_api(struct kunit *test)
 #endif
 }
 
-/* The host reads what is on a page as soon as it is shared. */
+/*
+ * The host reads what is on a page as soon as it is shared. What the owner of a
+ * shared page has on it is not lost to somebody who is refused it.
+ */
 static void arm64_shared_page_tells_nothing(struct kunit *test)
 {
 	unsigned long addr;
@@ -562,6 +565,9 @@ static void arm64_shared_page_tells_nothing(struct kunit *test)
 	memset((void *)addr, 0x77, PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, 0, set_memory_decrypted(addr, 1));
 	KUNIT_EXPECT_NULL(test, memchr_inv((void *)addr, 0, PAGE_SIZE));
+	memset((void *)addr, 0x88, PAGE_SIZE);
+	KUNIT_EXPECT_NE(test, 0, set_memory_decrypted(addr, 1));
+	KUNIT_EXPECT_NULL(test, memchr_inv((void *)addr, 0x88, PAGE_SIZE));
 	if (!set_memory_encrypted(addr, 1))
 		free_page(addr);
 }

@@ -273,6 +273,38 @@ static void pools_wait_for_a_device_that_needs_them(struct kunit *test)
 	dma_free_pages(ctx->dev, PAGE_SIZE, page, addr, DMA_BIDIRECTIONAL);
 }
 
+/* Pools that could not be filled are not taken for filled. */
+static void pools_that_are_refused_wait_on(struct kunit *test)
+{
+	struct gen_pool *machine_pool = atomic_pool_kernel;
+	unsigned long machine_size = pool_size_kernel;
+	struct dma_test *ctx = test->priv;
+	unsigned int order;
+
+	if (!ctx->platform->force || ctx->platform->real)
+		kunit_skip(test, "no share to refuse");
+
+	flush_work(&atomic_pool_work);
+	atomic_pool_kernel = empty_pool(test);
+	atomic_pools_wait = true;
+	ctx->refuse_share = 1;
+	atomic_pool_work_fn(NULL);
+	KUNIT_EXPECT_TRUE(test, atomic_pools_wait);
+	KUNIT_EXPECT_EQ(test, gen_pool_size(atomic_pool_kernel), 0);
+	KUNIT_EXPECT_EQ(test, ctx->shares, 0);
+
+	gen_pool_destroy(atomic_pool_kernel);
+	atomic_pool_kernel = machine_pool;
+	pool_size_kernel = machine_size;
+	atomic_pools_wait = false;
+
+	/* leaked, as it might have been shared in part */
+	order = min(get_order(atomic_pool_size), MAX_PAGE_ORDER);
+	KUNIT_ASSERT_EQ(test, page_count(ctx->last_shared), 1);
+	if (!dma_release_from_contiguous(NULL, ctx->last_shared, 1 << order))
+		__free_pages(ctx->last_shared, order);
+}
+
 #define CASE(name) KUNIT_CASE_PARAM(name, dma_platform_gen_params)
 
 static struct kunit_case dma_pool_cases[] = {
@@ -283,6 +315,7 @@ static struct kunit_case dma_pool_cases[] = {
 	CASE(refused_share_does_not_expand_pool),
 	CASE(failed_expansion_leaves_nothing),
 	CASE(pools_wait_for_a_device_that_needs_them),
+	CASE(pools_that_are_refused_wait_on),
 	{ }
 };
 
