@@ -87,9 +87,14 @@ def rel(path):
     return os.path.relpath(path, TOP) if path.startswith(TOP + '/') else path
 
 
-def tree_file(key):
-    m = re.search(r'^%s\s*=\s*(.*)$' % key, read(os.path.join(TOP, 'trees', TREE)), re.M)
+def tree_file(key, tree=TREE):
+    m = re.search(r'^%s\s*=\s*(.*)$' % key, read(os.path.join(TOP, 'trees', tree)), re.M)
     return m.group(1).split() if m else []
+
+
+def skips():
+    """{slug: why} of the commits that this tree does not take."""
+    return dict(re.findall(r'^skip\s*=\s*(\S+)\s+(\S.*)$', read(os.path.join(TOP, 'trees', TREE)), re.M))
 
 
 # --- a file of series/ -----------------------------------------------------------------------------------------
@@ -158,16 +163,18 @@ def series_files():
             return {}
         return {n: os.path.join(path, n) for n in sorted(os.listdir(path)) if re.fullmatch(r'\d{4}-.+\.patch', n)}
     names = folder(SERIES)
-    taken = tree_file('commits') or ['all']
-    if taken != ['all']:
-        unknown = [t for t in taken if t + '.patch' not in names]
-        if unknown:
-            raise Failure('trees/%s: no series/%s.patch' % (TREE, unknown[0]))
-        names = {n: p for n, p in names.items() if n[:-6] in taken}
-    for name, path in folder(os.path.join(SERIES, TREE)).items():
-        if name not in names:
-            raise Failure('%s: overrides nothing, there is no series/%s' % (rel(path), name))
-        names[name] = path
+    # The number only tells the order. It may change where a commit is put in between; the slug is the commit's name.
+    by_slug = {n[5:-6]: n for n in names}
+    for slug in skips():
+        if slug not in by_slug:
+            raise Failure('trees/%s: skip: there is no series/NNNN-%s.patch' % (TREE, slug))
+        del names[by_slug.pop(slug)]
+    for tree in tree_file('like') + [TREE]:
+        for name, path in folder(os.path.join(SERIES, tree)).items():
+            if name[5:-6] in by_slug:
+                names[by_slug[name[5:-6]]] = path
+            elif tree == TREE:
+                raise Failure('%s: overrides nothing, this tree takes no series/NNNN-%s' % (rel(path), name[5:]))
     return names
 
 
@@ -201,12 +208,7 @@ class Scratch:
         parent, commits = self.base, []
         for name, path in files.items():
             patch = Patch.parse(path)
-            if patch.hunks:
-                run = self.git('apply', '--cached', '--whitespace=error-all', '-', data=patch.hunks, check=False)
-                if run.returncode:
-                    raise Failure('%s does not apply to %s:\n%s' % (rel(path), self.base_name, complaint(run)))
-            for add in patch.adds:
-                self.add(add, rel(path))
+            self.apply(patch, rel(path))
             author, address = re.fullmatch(r'(.+) <(.+)>', patch.author).groups()
             who = {}
             for role in 'AUTHOR', 'COMMITTER':
@@ -216,6 +218,20 @@ class Scratch:
             parent = self.out('commit-tree', '-p', parent, tree, data=patch.message, env=who)
             commits.append((name, patch, parent))
         return commits
+
+    def apply(self, patch, name):
+        """Hunks and new files, to the index."""
+        if patch.hunks:
+            command = ['apply', '--cached', '--whitespace=error-all', '-']
+            run = self.git(*command, data=patch.hunks, check=False)
+            if run.returncode and TREE != FIRST_TREE:
+                # What a line next to a change says may differ from tree to tree. patches/ is exact again: it is made
+                # from the commits.
+                run = self.git(*command, '-C1', data=patch.hunks, check=False)
+            if run.returncode:
+                raise Failure('%s does not apply to %s:\n%s' % (name, self.base_name, complaint(run)))
+        for add in patch.adds:
+            self.add(add, name)
 
     def add(self, path, name):
         source = os.path.join(TOP, path)
@@ -235,8 +251,14 @@ class Scratch:
                             '--no-signature', '--full-index', '--no-renames', '--no-numbered', '--encode-email-headers',
                             '--subject-prefix=PATCH %d/%d' % (n, len(commits)) if len(commits) > 1 else
                             '--subject-prefix=PATCH', '-1', commit).stdout
-            texts['%04d-%s' % (n, name[5:])] = text
+            texts['%04d-%s' % (n, self.called(name, patch))] = text
         return texts
+
+    def called(self, name, patch):
+        """An override may have another subject."""
+        subject = lambda p: p.message.split('\n', 1)[0]
+        same = subject(patch) == subject(Patch.parse(os.path.join(SERIES, name)))
+        return name[5:] if same else slug_of(subject(patch))
 
     def prove_am(self, texts, tip):
         """What git am makes of the patches, as the user will run it, is what was committed; whitespace is an error."""
@@ -295,8 +317,8 @@ def build():
 
 # --- patches ---------------------------------------------------------------------------------------------------
 
-def cover_letter(scratch, commits, tip):
-    text = read(os.path.join(SERIES, 'cover-letter.txt'))
+def cover_letter(path, scratch, commits, tip):
+    text = read(path)
     fill = {
         '@COUNT@': str(len(commits)),
         '@BASE@': scratch.base_name,
@@ -320,8 +342,9 @@ def patches():
     # checks/patches-fresh compares, and writes elsewhere.
     folder = os.environ.get('PATCHES') or os.path.join(TOP, 'patches', TREE)
     scratch, commits, tip, texts = build()
-    if os.path.exists(os.path.join(SERIES, 'cover-letter.txt')):
-        texts['cover-letter.txt'] = cover_letter(scratch, commits, tip)
+    letter = os.path.join(SERIES, '' if TREE == FIRST_TREE else TREE, 'cover-letter.txt')
+    if os.path.exists(letter):
+        texts['cover-letter.txt'] = cover_letter(letter, scratch, commits, tip)
     os.makedirs(folder, exist_ok=True)
     changed = [n for n, text in texts.items() if write(os.path.join(folder, n), text)]
     stale = [n for n in sorted(os.listdir(folder)) if n.endswith('.patch') and n not in texts]
@@ -446,22 +469,24 @@ def take_back():
     files = series_files()
     before = {a for p in files.values() for a in re.findall(r'^Adds: (\S+)$', read(p), re.M)}
     names = name_commits(taken, files)
+    removed = [n for n in files if n not in names]
+    if TREE != FIRST_TREE and (removed or len(names) > len(files)):
+        raise Failure("commits come and go in %s; here they can only differ. Not in both: %s. 'skip' in "
+                      'trees/%s leaves one out' % (FIRST_TREE, ' '.join(sorted(set(names) ^ set(files))), TREE))
     changed = 0
-    for name, patch in zip(names, taken):
-        text, own = patch.text(), os.path.join(SERIES, TREE, name)
-        target = own if os.path.exists(own) else os.path.join(SERIES, name)
-        if target != own and TREE != FIRST_TREE and os.path.exists(target) and same_but_lines(read(target), text):
-            continue
-        if target != own and TREE != FIRST_TREE and os.path.exists(target):
-            target = own
-        changed += write(target, text)
+    for name, patch, commit in zip(names, taken, commits):
+        target = files.get(name) or os.path.join(SERIES, name)
+        if TREE != FIRST_TREE and os.path.exists(target) and os.path.dirname(target) != os.path.join(SERIES, TREE):
+            if serves(target, patch, commit):
+                continue
+            target = os.path.join(SERIES, TREE, name)
+        changed += write(target, patch.text())
     for path, (mode, data) in contents.items():
         target = os.path.join(TOP, path)
         changed += write(target, data)
         os.chmod(target, 0o755 if mode == '100755' else 0o644)
     for path in sorted(before - set(contents)):
         print('   no commit adds %s any more; the file is still here' % path)
-    removed = [n for n in files if n not in names]
     for name in removed:
         os.remove(files[name])
     stamp('tip', wt('rev-parse', 'HEAD').text.strip())
@@ -505,9 +530,22 @@ def take_commit(base, commit, contents):
     return patch
 
 
-def same_but_lines(a, b):
-    strip = lambda text: re.sub(r'^@@ .* @@', '@@', text, flags=re.M)
-    return strip(a) == strip(b)
+def serves(path, patch, commit):
+    """Whether the text that is there makes this commit, on a tree that it was not written for."""
+    there = Patch.parse(path)
+    if (there.message, there.author, there.date, there.adds) != (patch.message, patch.author, patch.date, patch.adds):
+        return False
+    there.adds, adds = [], there.adds
+    scratch = Scratch()
+    scratch.git('fetch', '-q', '--no-tags', '--no-write-fetch-head', WORKTREE, commit)
+    scratch.git('read-tree', commit + '^')
+    try:
+        scratch.apply(there, rel(path))
+    except Failure:
+        return False
+    made = scratch.git('diff', '--cached', '--quiet', commit, '--', *[':(exclude,literal)' + a for a in adds],
+                       check=False)
+    return made.returncode == 0
 
 
 def name_commits(taken, files):
@@ -524,7 +562,8 @@ def name_commits(taken, files):
                 del free[hits[0]]
     for i, patch in enumerate(taken):
         number = int(names[i][:4]) if names[i] else 0
-        slug = names[i][5:] if names[i] and subject(known[names[i]]) == subject(patch) else slug_of(subject(patch))
+        keep = names[i] and (TREE != FIRST_TREE or subject(known[names[i]]) == subject(patch))
+        slug = names[i][5:] if keep else slug_of(subject(patch))
         last = number if number > last else last + 1
         names[i] = '%04d-%s' % (last, slug)
     return names
@@ -537,7 +576,7 @@ def slug_of(subject):
 def commits():
     """For who builds every commit: scratch.git holds them until the next run."""
     scratch, made, tip, _ = build()
-    also = tree_file('fixes')
+    also = tree_file('fixes', FIRST_TREE)
     lines = ['%s base other' % scratch.base]
     for name, patch, commit in made:
         fix = re.search(r'^Fixes: ', patch.message, re.M) or name[5:-6] in also
