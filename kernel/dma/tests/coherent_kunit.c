@@ -26,6 +26,8 @@ static int region_set_memory_decrypted(unsigned long addr, int numpages)
 
 	KUNIT_EXPECT_EQ(test, addr, (unsigned long)phys_to_virt(REGION_BASE));
 	KUNIT_EXPECT_EQ(test, numpages, REGION_SIZE / PAGE_SIZE);
+	/* it is not mapped yet: the mapping may depend on the state */
+	KUNIT_EXPECT_NULL(test, ctx->rmem.priv);
 	if (ctx->refuse_share && !--ctx->refuse_share)
 		return -EPERM;
 	ctx->shares += numpages;
@@ -97,11 +99,33 @@ static void own_memory_that_is_refused_is_not_used(struct kunit *test)
 	rmem_dma_device_release(rmem, ctx->dev);
 }
 
+/* A region that is private is not for a device that cannot reach it. */
+static void own_memory_of_trusted_device_is_private(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	struct device *second = dma_test_device(test, "dma-kunit-second");
+	struct reserved_mem *rmem = make_region(test);
+
+	if (!ctx->platform->force || ctx->platform->real)
+		kunit_skip(test, "all devices are alike");
+
+	ctx->trusted = ctx->dev;
+	KUNIT_ASSERT_EQ(test, 0, rmem_dma_device_init(rmem, ctx->dev));
+	KUNIT_EXPECT_EQ(test, dma_get_device_base(ctx->dev, rmem->priv),
+			REGION_BASE);
+	KUNIT_EXPECT_NE(test, 0, rmem_dma_device_init(rmem, second));
+	KUNIT_EXPECT_NULL(test, second->dma_mem);
+	KUNIT_EXPECT_EQ(test, ctx->shares, 0);
+	rmem_dma_device_release(rmem, ctx->dev);
+}
+
+KUNIT_ARRAY_PARAM_DESC(dma_platform, dma_platforms, name);
 #define CASE(name) KUNIT_CASE_PARAM(name, dma_platform_gen_params)
 
 static struct kunit_case dma_own_cases[] = {
 	CASE(own_memory_is_shared_once),
 	CASE(own_memory_that_is_refused_is_not_used),
+	CASE(own_memory_of_trusted_device_is_private),
 	{ }
 };
 

@@ -11,7 +11,9 @@
 #include <kunit/resource.h>
 #include <kunit/static_stub.h>
 #include <kunit/test-bug.h>
+#include <linux/cc_platform.h>
 #include <linux/debugfs.h>
+#include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
 #include <linux/mm.h>
 #include <linux/set_memory.h>
@@ -37,7 +39,7 @@ static bool on_protected_guest(void)
 }
 #endif
 
-static const struct dma_platform dma_platforms[] = {
+const struct dma_platform dma_platforms[DMA_PLATFORMS] = {
 	{ .name = "in place", .force = true, .shares = true, .once = true },
 	{ .name = "in place, non-coherent device", .force = true,
 	  .shares = true, .once = true, .noncoherent = true },
@@ -54,17 +56,6 @@ static const struct dma_platform dma_platforms[] = {
 	{ .name = "this machine, protected, non-coherent device", .real = true,
 	  .force = true, .shares = true, .once = true, .noncoherent = true },
 };
-
-const void *dma_platform_gen_params(const void *prev, char *desc)
-{
-	const struct dma_platform *next = prev;
-
-	next = next ? next + 1 : dma_platforms;
-	if (next == dma_platforms + ARRAY_SIZE(dma_platforms))
-		return NULL;
-	strscpy(desc, next->name, KUNIT_PARAM_DESC_SIZE);
-	return next;
-}
 
 static struct dma_test *current_test(void)
 {
@@ -85,6 +76,15 @@ static bool sim_force_unencrypted(struct device *dev)
 	if (!is_test_device(dev))
 		return force_dma_unencrypted(dev);
 	return current_test()->platform->force && dev != current_test()->trusted;
+}
+
+/* A guest, some devices of which may reach its private memory. */
+static bool sim_cc_platform_has(enum cc_attr attr)
+{
+	if (!in_task())
+		return cc_platform_has(attr);
+	return current_test()->platform->shares &&
+	       (attr == CC_ATTR_MEM_ENCRYPT || attr == CC_ATTR_GUEST_MEM_ENCRYPT);
 }
 
 static dma_addr_t sim_phys_to_dma_unencrypted(struct device *dev,
@@ -231,11 +231,9 @@ struct device *dma_test_device(struct kunit *test, const char *name)
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, dev);
 	KUNIT_ASSERT_EQ(test, 0,
 			dma_coerce_mask_and_coherent(dev, DMA_BIT_MASK(64)));
-#if defined(CONFIG_ARCH_HAS_SYNC_DMA_FOR_DEVICE) || \
-	defined(CONFIG_ARCH_HAS_SYNC_DMA_FOR_CPU) || \
-	defined(CONFIG_ARCH_HAS_SYNC_DMA_FOR_CPU_ALL)
-	dev->dma_coherent = !ctx->platform->noncoherent;
-#endif
+	arch_setup_dma_ops(dev, !ctx->platform->noncoherent);
+	if (dev_is_dma_coherent(dev) == ctx->platform->noncoherent)
+		kunit_skip(test, "devices are not as they are to be here");
 	if (ctx->platform->alias) {
 		dev->dma_range_map = alias_map;
 		KUNIT_ASSERT_EQ(test, 0,
@@ -267,6 +265,8 @@ int dma_test_init(struct kunit *test)
 	if (!platform->real) {
 		kunit_activate_static_stub(test, dma_stub_force_unencrypted,
 					   sim_force_unencrypted);
+		kunit_activate_static_stub(test, dma_stub_cc_platform_has,
+					   sim_cc_platform_has);
 		kunit_activate_static_stub(test,
 					   dma_stub_phys_to_dma_unencrypted,
 					   sim_phys_to_dma_unencrypted);
@@ -351,14 +351,25 @@ static int attach(struct dma_test *ctx, struct device *dev)
 	return ret;
 }
 
-/* Attach another device to the pool that dma_test_restricted_pool() made. */
-void dma_test_attach(struct kunit *test, struct device *dev)
+/**
+ * dma_test_try_attach() - attach a device to dma_test_restricted_pool()'s pool
+ * @test:	the test
+ * @dev:	another device than the test's
+ *
+ * Return: what attaching the device returned.
+ */
+int dma_test_try_attach(struct kunit *test, struct device *dev)
 {
-	struct dma_test *ctx = test->priv;
+	int ret = attach(test->priv, dev);
 
-	KUNIT_ASSERT_EQ(test, 0, attach(ctx, dev));
 	KUNIT_ASSERT_EQ(test, 0,
 			kunit_add_action_or_reset(test, device_leaves_pool, dev));
+	return ret;
+}
+
+void dma_test_attach(struct kunit *test, struct device *dev)
+{
+	KUNIT_ASSERT_EQ(test, 0, dma_test_try_attach(test, dev));
 }
 
 /**

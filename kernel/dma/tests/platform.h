@@ -35,6 +35,10 @@ struct dma_platform {
 	bool real;
 };
 
+/* A suite makes its parameters of them. */
+#define DMA_PLATFORMS	9
+extern const struct dma_platform dma_platforms[DMA_PLATFORMS];
+
 /* Bit 46 of the DMA address tells the shared alias; no test memory is there. */
 #define DMA_TEST_SHARED_BIT	BIT_ULL(46)
 
@@ -78,11 +82,11 @@ struct dma_test {
 	unsigned int pool_order;
 };
 
-const void *dma_platform_gen_params(const void *prev, char *desc);
 int dma_test_init(struct kunit *test);
 void dma_test_exit(struct kunit *test);
 
 struct device *dma_test_device(struct kunit *test, const char *name);
+int dma_test_try_attach(struct kunit *test, struct device *dev);
 void dma_test_attach(struct kunit *test, struct device *dev);
 void dma_test_restricted_pool(struct kunit *test, size_t size);
 int dma_test_try_restricted_pool(struct kunit *test, size_t size);

@@ -13,6 +13,63 @@
 
 #include "platform.h"
 
+/* As of Linux 7.3 an atomic pool knows whether it is shared. */
+#ifdef __DMA_ATTR_ALLOC_CC_SHARED
+#define atomic_pool		dma_gen_pool
+#define memory_of(atomic)	((atomic)->pool)
+
+static bool really_shared;
+
+static void take_for_shared(bool shared)
+{
+	struct dma_gen_pool *pool = NULL;
+
+	while ((pool = dma_guess_pool(pool, 0))) {
+		really_shared = pool->cc_shared;
+		pool->cc_shared = shared;
+	}
+}
+
+static void restore_pools(void *unused)
+{
+	take_for_shared(really_shared);
+}
+
+/* The machine's pools are taken for those of the simulated platform. */
+static void simulate_shared_pools(struct kunit *test)
+{
+	take_for_shared(true);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, restore_pools,
+							   NULL));
+}
+
+static struct dma_gen_pool *empty_pool(struct kunit *test)
+{
+	struct dma_gen_pool *pool = kunit_kzalloc(test, sizeof(*pool), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, pool);
+	pool->pool = gen_pool_create(PAGE_SHIFT, NUMA_NO_NODE);
+	KUNIT_ASSERT_NOT_NULL(test, pool->pool);
+	pool->cc_shared = true;
+	return pool;
+}
+#else
+#define atomic_pool		gen_pool
+#define memory_of(atomic)	(atomic)
+
+static void simulate_shared_pools(struct kunit *test)
+{
+}
+
+static struct gen_pool *empty_pool(struct kunit *test)
+{
+	struct gen_pool *pool = gen_pool_create(PAGE_SHIFT, NUMA_NO_NODE);
+
+	KUNIT_ASSERT_NOT_NULL(test, pool);
+	return pool;
+}
+#endif
+
 /*
  * Not a device of its own pool and not one that may work on private memory:
  * only then there is a need for the atomic pools when sleeping is not allowed.
@@ -25,6 +82,8 @@ static void need_atomic_pool(struct kunit *test)
 		kunit_skip(test, "there are no atomic pools");
 	if (!ctx->platform->force)
 		kunit_skip(test, "private memory will do");
+	if (!ctx->platform->real)
+		simulate_shared_pools(test);
 }
 
 static void *device_view(struct dma_test *ctx, dma_addr_t addr)
@@ -54,12 +113,13 @@ static void expect_from_atomic_pool(struct kunit *test, void *cpu_addr,
  */
 static size_t pools_used(void)
 {
-	struct gen_pool *pool = NULL;
+	struct atomic_pool *pool = NULL;
 	size_t used = 0;
 
 	flush_work(&atomic_pool_work);
 	while ((pool = dma_guess_pool(pool, 0)))
-		used += gen_pool_size(pool) - gen_pool_avail(pool);
+		used += gen_pool_size(memory_of(pool)) -
+			gen_pool_avail(memory_of(pool));
 	return used;
 }
 
@@ -187,19 +247,11 @@ static int sim_gen_pool_add_virt(struct gen_pool *pool, unsigned long addr,
 	return -EXDEV;
 }
 
-static struct gen_pool *empty_pool(struct kunit *test)
-{
-	struct gen_pool *pool = gen_pool_create(PAGE_SHIFT, NUMA_NO_NODE);
-
-	KUNIT_ASSERT_NOT_NULL(test, pool);
-	return pool;
-}
-
 /* The share of the n-th page is refused: what may be shared is not freed. */
 static void refused_share_does_not_expand_pool(struct kunit *test)
 {
 	struct dma_test *ctx = test->priv;
-	struct gen_pool *pool;
+	struct atomic_pool *pool;
 	unsigned int n;
 
 	if (!ctx->platform->force || ctx->platform->real)
@@ -218,15 +270,15 @@ static void refused_share_does_not_expand_pool(struct kunit *test)
 		if (!dma_release_from_contiguous(NULL, ctx->last_shared, 4))
 			__free_pages(ctx->last_shared, 2);
 	}
-	KUNIT_EXPECT_EQ(test, gen_pool_size(pool), 0);
-	gen_pool_destroy(pool);
+	KUNIT_EXPECT_EQ(test, gen_pool_size(memory_of(pool)), 0);
+	gen_pool_destroy(memory_of(pool));
 }
 
 /* What the pool does not take is private again, and freed, and it is told. */
 static void failed_expansion_leaves_nothing(struct kunit *test)
 {
 	struct dma_test *ctx = test->priv;
-	struct gen_pool *pool;
+	struct atomic_pool *pool;
 
 	if (ctx->platform->real)
 		kunit_skip(test, "the simulation counts the pages");
@@ -239,8 +291,8 @@ static void failed_expansion_leaves_nothing(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ctx->shares, 4);
 	KUNIT_EXPECT_EQ(test, ctx->unshares, 4);
 	KUNIT_EXPECT_EQ(test, page_count(ctx->last_shared), 0);
-	KUNIT_EXPECT_EQ(test, gen_pool_size(pool), 0);
-	gen_pool_destroy(pool);
+	KUNIT_EXPECT_EQ(test, gen_pool_size(memory_of(pool)), 0);
+	gen_pool_destroy(memory_of(pool));
 }
 
 /* Where pools can wait, they wait for a device that is not kept to its own. */
@@ -276,8 +328,7 @@ static void pools_wait_for_a_device_that_needs_them(struct kunit *test)
 /* Pools that could not be filled are not taken for filled. */
 static void pools_that_are_refused_wait_on(struct kunit *test)
 {
-	struct gen_pool *machine_pool = atomic_pool_kernel;
-	unsigned long machine_size = pool_size_kernel;
+	struct atomic_pool *machine_pool = atomic_pool_kernel;
 	struct dma_test *ctx = test->priv;
 	unsigned int order;
 
@@ -290,12 +341,11 @@ static void pools_that_are_refused_wait_on(struct kunit *test)
 	ctx->refuse_share = 1;
 	atomic_pool_work_fn(NULL);
 	KUNIT_EXPECT_TRUE(test, atomic_pools_wait);
-	KUNIT_EXPECT_EQ(test, gen_pool_size(atomic_pool_kernel), 0);
+	KUNIT_EXPECT_EQ(test, gen_pool_size(memory_of(atomic_pool_kernel)), 0);
 	KUNIT_EXPECT_EQ(test, ctx->shares, 0);
 
-	gen_pool_destroy(atomic_pool_kernel);
+	gen_pool_destroy(memory_of(atomic_pool_kernel));
 	atomic_pool_kernel = machine_pool;
-	pool_size_kernel = machine_size;
 	atomic_pools_wait = false;
 
 	/* leaked, as it might have been shared in part */
@@ -305,6 +355,7 @@ static void pools_that_are_refused_wait_on(struct kunit *test)
 		__free_pages(ctx->last_shared, order);
 }
 
+KUNIT_ARRAY_PARAM_DESC(dma_platform, dma_platforms, name);
 #define CASE(name) KUNIT_CASE_PARAM(name, dma_platform_gen_params)
 
 static struct kunit_case dma_pool_cases[] = {

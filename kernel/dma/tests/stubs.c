@@ -3,6 +3,7 @@
  * The functions that the KUnit suites of kernel/dma replace: see stubs.h.
  */
 #include <kunit/static_stub.h>
+#include <linux/cc_platform.h>
 #include <linux/dma-direct.h>
 #include <linux/genalloc.h>
 #include <linux/preempt.h>
@@ -15,6 +16,12 @@ bool dma_stub_force_unencrypted(struct device *dev)
 {
 	KUNIT_STATIC_STUB_REDIRECT(dma_stub_force_unencrypted, dev);
 	return force_dma_unencrypted(dev);
+}
+
+bool dma_stub_cc_platform_has(enum cc_attr attr)
+{
+	KUNIT_STATIC_STUB_REDIRECT(dma_stub_cc_platform_has, attr);
+	return cc_platform_has(attr);
 }
 
 dma_addr_t dma_stub_phys_to_dma_unencrypted(struct device *dev,

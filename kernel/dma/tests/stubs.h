@@ -14,6 +14,8 @@
 
 #ifdef CONFIG_DMA_KUNIT_TEST
 #include <linux/atomic.h>
+#include <linux/cc_platform.h>
+#include <linux/dma-mapping.h>
 #include <linux/mm_types.h>
 #include <linux/types.h>
 
@@ -22,6 +24,7 @@ struct gen_pool;
 struct page;
 
 bool dma_stub_force_unencrypted(struct device *dev);
+bool dma_stub_cc_platform_has(enum cc_attr attr);
 dma_addr_t dma_stub_phys_to_dma_unencrypted(struct device *dev,
 					    phys_addr_t paddr);
 int dma_stub_set_memory_decrypted(unsigned long addr, int numpages);
@@ -42,6 +45,13 @@ extern atomic_t dma_stub_must_not_sleep;
 #define phys_to_dma_unencrypted(dev, paddr) \
 	dma_stub_phys_to_dma_unencrypted(dev, paddr)
 #define force_dma_unencrypted(dev)	dma_stub_force_unencrypted(dev)
+#define cc_platform_has(attr)		dma_stub_cc_platform_has(attr)
+#ifdef __DMA_ATTR_ALLOC_CC_SHARED
+/* As of Linux 7.3 this asks, too, and by an inline function of a header. */
+#define dma_capable(dev, addr, size, is_ram, attrs) \
+	(((attrs) & DMA_ATTR_CC_SHARED || !force_dma_unencrypted(dev)) && \
+	 dma_capable(dev, addr, size, is_ram, (attrs) | DMA_ATTR_CC_SHARED))
+#endif
 #define set_memory_decrypted(addr, numpages) \
 	dma_stub_set_memory_decrypted(addr, numpages)
 #define set_memory_encrypted(addr, numpages) \

@@ -329,6 +329,14 @@ static void default_pool_is_shared(struct kunit *test)
 }
 
 #ifdef CONFIG_SWIOTLB_DYNAMIC
+#ifdef __DMA_ATTR_ALLOC_CC_SHARED
+/* As of Linux 7.3 a pool is what the others are. */
+static struct io_tlb_mem shared_mem = { .cc_shared = true };
+
+#define swiotlb_alloc_pool(dev, ...) \
+	swiotlb_alloc_pool(dev, &shared_mem, __VA_ARGS__)
+#endif
+
 /* Encrypting memory may sleep, and an RCU callback must not. */
 static void dynamic_pool_is_freed_where_it_may_sleep(struct kunit *test)
 {
@@ -389,6 +397,10 @@ static void __init put_default_pool_aside(struct kunit *test)
 	       sizeof(io_tlb_default_mem.defpool));
 #ifdef CONFIG_SWIOTLB_DYNAMIC
 	INIT_LIST_HEAD(&io_tlb_default_mem.pools);
+	io_tlb_default_mem.can_grow = false;
+#endif
+#ifdef __DMA_ATTR_ALLOC_CC_SHARED
+	io_tlb_default_mem.cc_shared = true;
 #endif
 }
 
@@ -397,6 +409,7 @@ static void __init put_default_pool_aside(struct kunit *test)
 
 static void __init refused_early_default_pool_is_not_used(struct kunit *test)
 {
+	const unsigned long nslabs = DEFAULT_POOL_SIZE >> IO_TLB_SHIFT;
 	struct io_tlb_pool *pool = &io_tlb_default_mem.defpool;
 	struct dma_test *ctx = test->priv;
 	struct page *pages;
@@ -405,15 +418,23 @@ static void __init refused_early_default_pool_is_not_used(struct kunit *test)
 	put_default_pool_aside(test);
 	pages = alloc_pages(GFP_KERNEL, DEFAULT_POOL_ORDER);
 	KUNIT_ASSERT_NOT_NULL(test, pages);
-	pool->vaddr = page_address(pages);
-	pool->nslabs = DEFAULT_POOL_SIZE >> IO_TLB_SHIFT;
+	pool->areas = kunit_kcalloc(test, 1, sizeof(*pool->areas), GFP_KERNEL);
+	pool->slots = kunit_kcalloc(test, nslabs, sizeof(*pool->slots),
+				    GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, pool->areas);
+	KUNIT_ASSERT_NOT_NULL(test, pool->slots);
+	swiotlb_init_io_tlb_pool(pool, page_to_phys(pages), page_address(pages),
+				 nslabs, false, 1);
 	add_mem_pool(&io_tlb_default_mem, pool);
 
 	ctx->refuse_share = 3;
 	swiotlb_update_mem_attributes();
 	KUNIT_EXPECT_EQ(test, ctx->refuse_share, 0);
+#ifndef __DMA_ATTR_ALLOC_CC_SHARED
+	/* as of Linux 7.3 it is there, and full */
 	KUNIT_EXPECT_FALSE(test, is_swiotlb_active(ctx->dev));
 	KUNIT_EXPECT_FALSE(test, is_swiotlb_allocated());
+#endif
 	addr = swiotlb_map(ctx->dev, page_to_phys(pages), PAGE_SIZE,
 			   DMA_TO_DEVICE, DMA_ATTR_NO_WARN);
 	KUNIT_EXPECT_EQ(test, addr, DMA_MAPPING_ERROR);
@@ -457,6 +478,7 @@ static void __init default_pool_that_stays_shared_is_not_freed(struct kunit *tes
 	__free_pages(ctx->last_shared, DEFAULT_POOL_ORDER);
 }
 
+KUNIT_ARRAY_PARAM_DESC(dma_platform, dma_platforms, name);
 #define CASE(name) KUNIT_CASE_PARAM(name, dma_platform_gen_params)
 
 static struct kunit_case __refdata dma_swiotlb_init_cases[] = {
