@@ -95,6 +95,8 @@ static void table_is_whole(struct kunit *test)
 	}
 }
 
+KUNIT_ARRAY_PARAM_DESC(dma_platform, dma_platforms, name);
+
 static struct kunit_case dma_platform_cases[] = {
 	KUNIT_CASE_PARAM(pages_change_as_on_pkvm, dma_platform_gen_params),
 	{ }
