@@ -295,7 +295,8 @@ static void *load_main(void *arg)
 
 		h->ops[slot].slot = slot;
 		r = next_random(&t->random);
-		if (h->ops[slot].kind && r & 1)
+		/* More is held than given back, so that the pools are full */
+		if (h->ops[slot].kind && r % 4)
 			load_use(t, h, h->ops + slot);
 		else if (h->ops[slot].kind)
 			load_put(t, h, h->ops + slot);
