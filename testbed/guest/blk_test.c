@@ -534,7 +534,8 @@ static int test_secret_io(unsigned int row, uint8_t *room)
 	long filled = 1;
 
 	secrets_begin(&s, secret_rows[row].name);
-	model_find("disks", &addr, &bytes);
+	if (model_find("disks", &addr, &bytes))
+		model_bounce(&addr, &bytes);
 	r.buf = room + around;
 	if (what == WRITE)
 		r.buf = room + around + SECTOR;

@@ -282,6 +282,13 @@ static void find_bounce(void)
 		  "default swiotlb, of devices without a pool");
 }
 
+/* model_bounce - where the default swiotlb is; nowhere if there is none */
+void model_bounce(uint64_t *addr, uint64_t *bytes)
+{
+	*addr = bounce_addr;
+	*bytes = bounce_bytes;
+}
+
 /**
  * model_region - a region that is shared when a device takes it, or bit by bit
  * @name: of the device tree's node, without the address

@@ -27,6 +27,7 @@ void model_share(const char *name);
 void model_hold(uint64_t addr, uint64_t bytes);
 void model_drop(uint64_t addr, uint64_t bytes);
 int model_compare(const char *step);
+void model_bounce(uint64_t *addr, uint64_t *bytes);
 void model_region(const char *name);
 const char *model_disks_pool(void);
 long pool_used(const char *name);
