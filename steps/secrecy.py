@@ -74,7 +74,9 @@ def table(work, tree, out):
              '(bytes and pages), and a thread of the', 'host looks all the time while the guest does the same again '
              'and again (looks: how many of those at which the memory was', 'visible found it).', '',
              '"The device cannot reach it": without the series there is no DMA on this path, so nothing can be seen '
-             'either. What keeps', 'secrets, and is left out in the second column: ' + ', '.join(kept) + '.', '']
+             'either. What keeps', 'secrets, and is left out in the second column: ' + ', '.join(kept) + '.', '',
+             'Once grown, the pools for atomic allocations are taken from again, so that only the first path shows what '
+             'they held; and', 'as they grow in the background, it may be a later one.', '']
     dirty = dict.fromkeys((k for k, _ in KERNELS), 0)
     red = []
     for dts, title in (('pool', 'Devices with restricted pools, and others'),

@@ -25,8 +25,13 @@
 
 #define KB		1024U
 #define PAGE		4096ULL
-/* The thread has to have seen the memory this often, of so many tries */
-#define LOOKS		400
+/*
+ * The thread has to have seen the memory this often, of so many tries; more
+ * where it is shared for the time of one operation, and shows what it held for
+ * a small part of that
+ */
+#define LOOKS		1000
+#define LOOKS_IN_POOL	200
 #define TRIES		64
 #define TRY		50
 
@@ -236,14 +241,15 @@ static int get_and_put(struct secrets *s, int dev, struct testbed_op *op)
  * Again and again, with the canary in the pages that come next; these are
  * mostly the same ones, and where they are is seen from the last time.
  */
-static void again(struct secrets *s, int dev, const struct testbed_op *like)
+static void again(struct secrets *s, int dev, const struct testbed_op *like,
+		  uint64_t looks)
 {
 	struct testbed_op op = { .slot = like->slot, .kind = like->kind,
 				 .size = like->size,
 				 .flags = like->flags | TESTBED_SECRET };
 	unsigned int try, i;
 
-	for (try = 0; try < TRIES && s->visible < LOOKS && !s->bad; try++) {
+	for (try = 0; try < TRIES && s->visible < looks && !s->bad; try++) {
 		if (get_and_put(s, dev, &op))
 			return;
 		secrets_watch(s, op.dma[0], op.len[0]);
@@ -291,7 +297,7 @@ static int test_allocation(const struct allocation *a)
 		op_ioctl(dev, TESTBED_IOC_PUT, ops + n);
 	secrets_search(&s, "afterwards", 0, 0);
 	if (!s.unreachable)
-		again(&s, dev, ops);
+		again(&s, dev, ops, a->flags & ATOMIC ? LOOKS_IN_POOL : LOOKS);
 	return secrets_end(&s);
 }
 
@@ -419,7 +425,7 @@ static int test_mapping(const struct mapping *m)
 		for (part = 0; part < (m->flags & (TO | SKIP) ? 1 : 3); part++)
 			test_buffer(&s, dev, m, buffers + i, part);
 	if (!s.unreachable)
-		again(&s, dev, &op);
+		again(&s, dev, &op, LOOKS_IN_POOL);
 	secrets_search(&s, "in the end", 0, 0);
 	return secrets_end(&s);
 }
