@@ -98,20 +98,19 @@ int box_command(int command, const uint64_t *args, size_t nr_args,
  * box_audit - which pages can the host see now?
  * @addr: guest physical address, 0 for all memory
  * @bytes: length, 0 for the rest of memory
- * @name: what for
  * @visible: for the number of visible pages
  * @ranges: for the ranges of visible pages, ascending, none touching another
  * @max_ranges: how many fit; more is -E2BIG
  *
  * Return: number of ranges or a negative errno.
  */
-int box_audit(uint64_t addr, uint64_t bytes, const char *name,
-	      uint64_t *visible, struct box_range *ranges, size_t max_ranges)
+int box_audit(uint64_t addr, uint64_t bytes, uint64_t *visible,
+	      struct box_range *ranges, size_t max_ranges)
 {
 	uint64_t args[2] = { addr, bytes }, answer[2 + 256];
 	int n, i;
 
-	n = box_command(MAILBOX_AUDIT, args, 2, name, answer, 2 + 256);
+	n = box_command(MAILBOX_AUDIT, args, 2, NULL, answer, 2 + 256);
 	if (n < 0)
 		return n;
 	if (n < 2)

@@ -24,8 +24,8 @@ struct box_watch {
 int box_open(void);
 int box_command(int command, const uint64_t *args, size_t nr_args,
 		const char *text, uint64_t *answer, size_t max_words);
-int box_audit(uint64_t addr, uint64_t bytes, const char *name,
-	      uint64_t *visible, struct box_range *ranges, size_t max_ranges);
+int box_audit(uint64_t addr, uint64_t bytes, uint64_t *visible,
+	      struct box_range *ranges, size_t max_ranges);
 int box_map(const char *name);
 long box_search(uint64_t canary, uint64_t addr, uint64_t bytes, uint64_t *pages,
 		struct box_range *first);

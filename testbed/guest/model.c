@@ -302,7 +302,7 @@ void model_region(const char *name)
 	struct box_range range;
 
 	if (!model_find(name, &addr, &bytes) &&
-	    box_audit(addr, bytes, name, &visible, &range, 1) == 1 &&
+	    box_audit(addr, bytes, &visible, &range, 1) == 1 &&
 	    visible == bytes / PAGE)
 		set_add(&pools, addr, bytes);
 }
@@ -397,7 +397,7 @@ int model_compare(const char *step)
 
 	n = settle();
 	if (!n)
-		n = box_audit(0, 0, step, NULL, seen.range, SET_MAX / 2);
+		n = box_audit(0, 0, NULL, seen.range, SET_MAX / 2);
 	if (n < 0) {
 		box_log("%s: audit: %s", step, strerror(-n));
 		return n;

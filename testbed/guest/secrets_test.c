@@ -215,7 +215,7 @@ static uint64_t visible_pages(const struct testbed_op *op)
 	unsigned int i;
 
 	for (i = 0; i < op->parts; i++)
-		if (box_audit(op->dma[i], op->len[i], "held", &n, ranges, 64) >= 0)
+		if (box_audit(op->dma[i], op->len[i], &n, ranges, 64) >= 0)
 			pages += n;
 	return pages;
 }

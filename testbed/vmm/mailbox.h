@@ -39,13 +39,13 @@ enum mailbox_command {
 	/* status (0 pass, 1 fail, 2 skip), text: one test's result */
 	MAILBOX_RESULT,
 	/*
-	 * address, bytes, name: what of this range (0, 0: of all memory) can
-	 * the host see?  Answer: pages visible, pages the guest owns, and a
+	 * address, bytes: what of this range (0, 0: of all memory) can the host
+	 * see?  Answer: pages visible, pages the guest owns, and a
 	 * MAILBOX_RANGE() for each range of visible pages.  -EBADMSG if the
 	 * host's kernel counts another number of the guest's pages.
 	 */
 	MAILBOX_AUDIT,
-	/* the same, and the host prints the page map */
+	/* address, bytes, name: the same, and the host prints the page map */
 	MAILBOX_MAP,
 	/* address, bytes, name: whose pages these are, for the page map */
 	MAILBOX_OWNER,
