@@ -4,15 +4,19 @@
  * It runs the groups that follow on the command line.  What this kernel has
  * shared must be private by then, except for what the second one shares, too.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/kexec.h>
 #include <linux/reboot.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../driver/testbed.h"
@@ -66,13 +70,10 @@ static int hold_memory(void)
 	fd = open("/dev/testbed-plain-64", O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	for (op.slot = 0; op.slot < 17; op.slot++) {
+	for (op.slot = 0; op.slot < 5; op.slot++) {
 		op.kind = TESTBED_COHERENT;
-		op.size = 64 << 10;
-		if (op.slot == 16) {
-			op.size = 4 << 10;
-			op.flags = TESTBED_ATOMIC;
-		}
+		op.size = op.slot ? 256 << 10 : 4 << 10;
+		op.flags = op.slot ? 0 : TESTBED_ATOMIC;
 		if (ioctl(fd, TESTBED_IOC_GET, &op))
 			return -errno;
 		model_hold(op.dma[0], op.size);
@@ -80,6 +81,40 @@ static int hold_memory(void)
 	}
 	/* The devices stay open, and their memory theirs, until the kernel ends */
 	return 0;
+}
+
+/*
+ * A request that the host holds: the device still has it when the kernel ends.
+ * Return: 0 or a negative errno.
+ */
+static int hold_request(void)
+{
+	struct timespec ms = { 0, 1000000 };
+	char path[32], file[64], inflight[64];
+	uint64_t args[2] = { 0, 1 };
+	unsigned int reads = 0;
+	int slot, err, fd;
+
+	slot = find_disk("data", path, sizeof(path));
+	if (slot < 0)
+		return slot;
+	args[0] = slot;
+	err = box_command(MAILBOX_DISK_HOLD, args, 2, NULL, NULL, 0);
+	if (err)
+		return err;
+	if (!fork()) {
+		void *buf = aligned_alloc(4096, 64 << 10);
+
+		fd = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
+		_exit(fd < 0 || pread(fd, buf, 64 << 10, 0) < 0);
+	}
+	snprintf(file, sizeof(file), "/sys/block/%s/inflight", path + strlen("/dev/"));
+	while (!reads && !waitpid(-1, NULL, WNOHANG)) {
+		nanosleep(&ms, NULL);
+		if (read_file(file, inflight, sizeof(inflight)) > 0)
+			sscanf(inflight, "%u", &reads);
+	}
+	return reads ? 0 : -EIO;
 }
 
 static int load_second(const char *group, unsigned long flags)
@@ -133,7 +168,9 @@ int test_kexec(const char *group)
 	}
 	box_map("at the first kernel's end");
 	save_log();
-	err = announce(crash ? KERNEL_COMES_BY_PANIC : KERNEL_COMES_NEXT);
+	err = hold_request();
+	if (!err)
+		err = announce(crash ? KERNEL_COMES_BY_PANIC : KERNEL_COMES_NEXT);
 	if (!err && crash)
 		_exit(1);
 	if (!err && syscall(SYS_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2,
