@@ -53,6 +53,14 @@ static struct dma_gen_pool *empty_pool(struct kunit *test)
 	pool->cc_shared = true;
 	return pool;
 }
+
+static struct dma_gen_pool machine_pool;
+
+static void replace_kernel_pool(struct dma_gen_pool *pool)
+{
+	machine_pool = atomic_pool_kernel;
+	atomic_pool_kernel = *pool;
+}
 #else
 #define atomic_pool		gen_pool
 #define memory_of(atomic)	(atomic)
@@ -67,6 +75,14 @@ static struct gen_pool *empty_pool(struct kunit *test)
 
 	KUNIT_ASSERT_NOT_NULL(test, pool);
 	return pool;
+}
+
+static struct gen_pool *machine_pool;
+
+static void replace_kernel_pool(struct gen_pool *pool)
+{
+	machine_pool = atomic_pool_kernel;
+	atomic_pool_kernel = pool;
 }
 #endif
 
@@ -328,23 +344,24 @@ static void pools_wait_for_a_device_that_needs_them(struct kunit *test)
 /* Pools that could not be filled are not taken for filled. */
 static void pools_that_are_refused_wait_on(struct kunit *test)
 {
-	struct atomic_pool *machine_pool = atomic_pool_kernel;
 	struct dma_test *ctx = test->priv;
+	struct atomic_pool *pool;
 	unsigned int order;
 
 	if (!ctx->platform->force || ctx->platform->real)
 		kunit_skip(test, "no share to refuse");
 
 	flush_work(&atomic_pool_work);
-	atomic_pool_kernel = empty_pool(test);
+	pool = empty_pool(test);
+	replace_kernel_pool(pool);
 	atomic_pools_wait = true;
 	ctx->refuse_share = 1;
 	atomic_pool_work_fn(NULL);
 	KUNIT_EXPECT_TRUE(test, atomic_pools_wait);
-	KUNIT_EXPECT_EQ(test, gen_pool_size(memory_of(atomic_pool_kernel)), 0);
+	KUNIT_EXPECT_EQ(test, gen_pool_size(memory_of(pool)), 0);
 	KUNIT_EXPECT_EQ(test, ctx->shares, 0);
 
-	gen_pool_destroy(memory_of(atomic_pool_kernel));
+	gen_pool_destroy(memory_of(pool));
 	atomic_pool_kernel = machine_pool;
 	atomic_pools_wait = false;
 
