@@ -576,7 +576,7 @@ def slug_of(subject):
 def commits():
     """For who builds every commit: scratch.git holds them until the next run."""
     scratch, made, tip, _ = build()
-    also = tree_file('fixes', FIRST_TREE)
+    also = tree_file('fixes', FIRST_TREE) + tree_file('fixes')
     lines = ['%s base other' % scratch.base]
     for name, patch, commit in made:
         fix = re.search(r'^Fixes: ', patch.message, re.M) or name[5:-6] in also
