@@ -1,6 +1,6 @@
 # The front door. Each target is a step in steps/, which can be run without make as well. The exit statuses of the
 # README are those of the steps: make itself turns every failure into 2.
-export TREE LINUX ARCH TESTS TIMEOUT CHECKS V FORCE INSTALL OPS SEED
+export TREE LINUX ARCH TESTS TIMEOUT CHECKS V FORCE INSTALL OPS SEED FAULT
 
 help:
 	@sed -n 's/^#: //p' Makefile
@@ -8,7 +8,7 @@ help:
 #: make run          the main job: source, git am, build, boot, suites, one verdict
 #: make kunit        the suites on the work tree, the quick loop: ARCH=arm64 | x86_64, TESTS=glob
 #: make check        all that a change must pass; CHECKS="am shell" runs some
-run kunit check mutants unpatched secrecy load trees:
+run kunit check mutants unpatched secrecy load faults sanitizer trees:
 	@steps/$@
 
 #: make check-all    and what takes longer: all architectures, the hypervisor's answers, …
@@ -24,9 +24,11 @@ tree series patches:
 #: make mutants      leaves out each fix, puts in each fault of mutants/: which test goes red
 #: make secrecy      what the host sees of the guest's secrets, without the series and with it: testbed/SECRECY.md
 #: make load         a long random sequence of operations on two vcpus: OPS=100000 SEED=1
+#: make faults       every allocation, share and un-share fails in its turn
+#: make sanitizer    everything in a guest whose kernel watches itself
 #: make unpatched    the suites without the fixes: which tests fail
 #: make trees        all trees, one after the other: a table
 #:
 #: TREE=6.12 | 7.2 | 7.3 the base, LINUX=DIR your own git tree instead, V=1 raw commands, INSTALL=no only say what is missing
 
-.PHONY: help run kunit check check-all mutants unpatched secrecy load trees tree series patches
+.PHONY: help run kunit check check-all mutants unpatched secrecy load faults sanitizer trees tree series patches

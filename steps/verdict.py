@@ -12,9 +12,9 @@ import sys
 
 SPLAT = re.compile(
     r'WARNING: |BUG: |\bBUG at |Oops|Internal error|Unable to handle kernel|Kernel panic|general protection fault'
-    r'|Call [Tt]race:|UBSAN: |KASAN: |KFENCE: |KCSAN: |kmemleak: \d+ new|possible (?:circular|recursive) locking'
+    r'|Call [Tt]race:|UBSAN: |KASAN: |KFENCE: |KCSAN: |kmemleak: (?:\d+ new|.*[Dd]isabl)|turning off the locking correctness|possible (?:circular|recursive) locking'
     r'|inconsistent lock state|suspicious RCU usage|sleeping function called|scheduling while atomic'
-    r'|INFO: (?:task|rcu_|trying to register)|DMA-API: .*(?:error|leak|not allocated)|refcount_t: ')
+    r'|INFO: (?:task|rcu_|trying to register)|DMA-API: .*(?:error|leak|not allocated|disabling)|refcount_t: ')
 
 
 def cases(group, path=()):

@@ -258,7 +258,7 @@ static bool needs_sync(const struct testbed_op *op)
 }
 
 /* Data from processor to device and back, through what @op has got */
-static int pass_data(int dev, struct testbed_op *op)
+int device_pass_data(int dev, struct testbed_op *op)
 {
 	static uint64_t seed;
 	int err = 0;
@@ -342,7 +342,7 @@ static int do_get(const struct sequence *seq, int dev, const struct step *step,
 	hold(op, true);
 	/* The audit first: passing data must not be what makes a page visible */
 	bad |= !!model_compare(name);
-	if (pass_data(dev, op)) {
+	if (device_pass_data(dev, op)) {
 		box_log("%s: the data did not pass", name);
 		bad = 1;
 	}

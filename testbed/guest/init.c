@@ -42,6 +42,8 @@ static const struct group {
 	{ "blk-secrets", test_blk_secrets },
 	{ "secrets", test_secrets },
 	{ "load", test_load },
+	{ "faults", test_faults },
+	{ "sanitizers", test_sanitizers },
 	{ "kselftest", test_kselftest },
 	{ "kexec", test_kexec },
 	{ "crash", test_kexec },

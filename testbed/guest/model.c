@@ -349,6 +349,18 @@ void model_drop(uint64_t addr, uint64_t bytes)
 	set_remove(&held, addr, end - addr);
 }
 
+/* model_keep - it is visible for good */
+void model_keep(uint64_t addr, uint64_t bytes)
+{
+	set_add(&pools, addr, bytes);
+}
+
+/* model_atomic_pages - the pools for atomic allocations, as the last audit found them */
+uint64_t model_atomic_pages(void)
+{
+	return set_pages(&atomic);
+}
+
 /*
  * Lets the pools for atomic allocations grow to their end: another CPU may be
  * at it, and they are larger than debugfs says until it is done.  Without the

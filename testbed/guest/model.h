@@ -26,6 +26,8 @@ int model_find(const char *name, uint64_t *addr, uint64_t *bytes);
 void model_share(const char *name);
 void model_hold(uint64_t addr, uint64_t bytes);
 void model_drop(uint64_t addr, uint64_t bytes);
+void model_keep(uint64_t addr, uint64_t bytes);
+uint64_t model_atomic_pages(void);
 int model_compare(const char *step);
 void model_bounce(uint64_t *addr, uint64_t *bytes);
 void model_region(const char *name);

@@ -14,6 +14,7 @@ void save_log(void);
 struct testbed_op;
 int device_open(const char *name);
 int op_ioctl(int dev, unsigned long cmd, struct testbed_op *op);
+int device_pass_data(int dev, struct testbed_op *op);
 
 /*
  * Return: how many tests failed, each reported by box_result(); negative: this
@@ -25,6 +26,8 @@ int test_blk(const char *group);
 int test_blk_secrets(const char *group);
 int test_secrets(const char *group);
 int test_load(const char *group);
+int test_faults(const char *group);
+int test_sanitizers(const char *group);
 int test_kselftest(const char *group);
 int test_kexec(const char *group);
 int test_second(const char *group);
