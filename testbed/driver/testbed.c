@@ -4,9 +4,11 @@
  * maps, and the test bed's VMM is the device.  It uses the DMA API as any
  * driver would, that is its exported functions and nothing else of kernel/dma.
  */
+#include <linux/arm-smccc.h>
 #include <linux/device.h>
 #include <linux/dma-mapping.h>
 #include <linux/fs.h>
+#include <linux/ktime.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -164,6 +166,32 @@ static void free_sg(struct slot *s)
 	sg_free_table(&s->own_sgt);
 }
 
+/* What a mapping maps; an allocation needs none */
+static int slot_get_buffer(struct slot *s)
+{
+	if (s->kind == TESTBED_SG) {
+		int err = alloc_sg(s);
+
+		s->room = s->cpu;
+		return err;
+	}
+	if (s->kind == TESTBED_SINGLE) {
+		s->room = alloc_pages_exact(s->offset + s->size,
+					    GFP_KERNEL | __GFP_ZERO);
+		s->cpu = s->room + s->offset;
+		return s->room ? 0 : -ENOMEM;
+	}
+	return 0;
+}
+
+static void slot_put_buffer(struct slot *s)
+{
+	if (s->kind == TESTBED_SG)
+		free_sg(s);
+	if (s->kind == TESTBED_SINGLE)
+		free_pages_exact(s->room, s->offset + s->size);
+}
+
 /*
  * Leaves the canary in the pages that an allocation of this size gets next, as
  * the allocator gives out first what has come back last.
@@ -255,15 +283,7 @@ static int slot_get(struct testbed *tb, struct slot *s, struct testbed_op *op)
 	s->size = op->size;
 	s->offset = op->offset;
 	s->secret = s->flags & TESTBED_SECRET ? op->seed : 0;
-	if (s->kind == TESTBED_SG) {
-		err = alloc_sg(s);
-		s->room = s->cpu;
-	} else if (s->kind == TESTBED_SINGLE) {
-		s->room = alloc_pages_exact(s->offset + s->size,
-					    GFP_KERNEL | __GFP_ZERO);
-		s->cpu = s->room + s->offset;
-		err = s->room ? 0 : -ENOMEM;
-	}
+	err = slot_get_buffer(s);
 	s->room_size = s->room ? PAGE_ALIGN(s->offset + s->size) : 0;
 	if (!err && s->secret && s->room)
 		fill_room(s);
@@ -275,10 +295,8 @@ static int slot_get(struct testbed *tb, struct slot *s, struct testbed_op *op)
 		err = slot_get_dma(tb, s, gfp);
 		if (s->flags & TESTBED_ATOMIC)
 			spin_unlock_irqrestore(&tb->atomic, irq);
-		if (err && s->kind == TESTBED_SG)
-			free_sg(s);
-		if (err && s->kind == TESTBED_SINGLE)
-			free_pages_exact(s->room, s->room_size);
+		if (err)
+			slot_put_buffer(s);
 	}
 	if (err)
 		s->kind = TESTBED_NONE;
@@ -322,10 +340,7 @@ static int slot_put(struct testbed *tb, struct slot *s, struct testbed_op *op)
 		op->good = pattern_check(s->cpu, s->size, op->seed);
 	if (op && s->secret && s->room)
 		check_room(s, op);
-	if (s->kind == TESTBED_SG)
-		free_sg(s);
-	if (s->kind == TESTBED_SINGLE)
-		free_pages_exact(s->room, s->room_size);
+	slot_put_buffer(s);
 	s->kind = TESTBED_NONE;
 	return 0;
 }
@@ -376,6 +391,48 @@ static int slot_sync(struct testbed *tb, struct slot *s, struct testbed_op *op,
 		return 0;
 	}
 	return -EINVAL;
+}
+
+static u64 bench_batch(struct testbed *tb, struct slot *s, u32 count, gfp_t gfp,
+		       int *err)
+{
+	u64 start = ktime_get_ns();
+	u32 i;
+
+	for (i = 0; i < count && !*err; i++) {
+		*err = slot_get_dma(tb, s, gfp);
+		if (!*err)
+			slot_put_dma(tb, s);
+	}
+	return ktime_get_ns() - start;
+}
+
+/*
+ * The shortest batch is that in which neither the host's timer nor anything
+ * else came between.
+ */
+static int bench(struct testbed *tb, struct testbed_bench *b)
+{
+	gfp_t gfp = b->flags & TESTBED_ATOMIC ? GFP_ATOMIC : GFP_KERNEL;
+	struct slot s = { .kind = b->kind, .flags = b->flags, .size = b->size };
+	u32 i;
+	int err = 0;
+
+	if (!b->size || b->size > SZ_64M || !b->count || !b->batches)
+		return -EINVAL;
+	err = slot_get_buffer(&s);
+	if (err)
+		return err;
+	bench_batch(tb, &s, b->count, gfp, &err);
+	arm_smccc_hvc(TESTBED_ROW, TESTBED_ROW_MAGIC + b->row, 0, 0, 0, 0, 0, 0,
+		      &(struct arm_smccc_res){});
+	b->ns = U64_MAX;
+	for (i = 0; i < b->batches && !err; i++)
+		b->ns = min(b->ns, bench_batch(tb, &s, b->count, gfp, &err));
+	arm_smccc_hvc(TESTBED_ROW, TESTBED_ROW_MAGIC + TESTBED_ROW_ENDS + b->row,
+		      0, 0, 0, 0, 0, 0, &(struct arm_smccc_res){});
+	slot_put_buffer(&s);
+	return err;
 }
 
 /* Pages of free memory that are only taken while nobody else can run */
@@ -443,6 +500,15 @@ static long testbed_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 		info.max_mapping_size = dma_max_mapping_size(tb->dev);
 		return copy_to_user((void __user *)arg, &info, sizeof(info)) ?
 			-EFAULT : 0;
+	}
+	if (cmd == TESTBED_IOC_BENCH) {
+		struct testbed_bench b;
+
+		if (copy_from_user(&b, (void __user *)arg, sizeof(b)))
+			return -EFAULT;
+		err = bench(tb, &b);
+		return !err && copy_to_user((void __user *)arg, &b, sizeof(b)) ?
+			-EFAULT : err;
 	}
 	/*
 	 * Not flush_scheduled_work(), which warns that a lock may be held that

@@ -69,6 +69,35 @@ struct testbed_op {
 	__u64 len[TESTBED_SG_PARTS];
 };
 
+/**
+ * struct testbed_bench - the same thing done many times, for what it costs
+ * @kind:	as of struct testbed_op
+ * @flags:	the same; TESTBED_ATOMIC is GFP_ATOMIC with interrupts on
+ * @size:	bytes
+ * @count:	operations of a batch, each of them with its opposite
+ * @batches:	how many batches, after one that is not counted
+ * @row:	told to the hypervisor before the first batch and, plus
+ *		TESTBED_ROW_ENDS, after the last, see TESTBED_ROW
+ * @ns:		result: of the guest's clock, of the shortest batch
+ */
+struct testbed_bench {
+	__u32 kind;
+	__u32 flags;
+	__u64 size;
+	__u32 count;
+	__u32 batches;
+	__u64 row;
+	__u64 ns;
+};
+
+/*
+ * A hypercall that changes nothing, and an argument that it does not have: so
+ * whoever counts hypercalls knows which row they belong to
+ */
+#define TESTBED_ROW		0x86000000	/* ARM_SMCCC_VENDOR_HYP_KVM_FEATURES_FUNC_ID */
+#define TESTBED_ROW_MAGIC	0x62656e6368000000ULL
+#define TESTBED_ROW_ENDS	0x10000
+
 struct testbed_info {
 	__u64 mask;
 	__u64 max_mapping_size;
@@ -88,6 +117,8 @@ struct testbed_info {
 #define TESTBED_IOC_FILL_FREE	_IOWR('t', 8, struct testbed_op)
 /* Returns when the kernel has done its scheduled work, such as to grow a pool */
 #define TESTBED_IOC_SETTLE	_IO('t', 9)
+/* Do it many times and say what it costs */
+#define TESTBED_IOC_BENCH	_IOWR('t', 10, struct testbed_bench)
 
 /* mmap() at this offset maps a slot's memory */
 #define TESTBED_MMAP_OFFSET(slot)	((__u64)(slot) << 32)

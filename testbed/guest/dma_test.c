@@ -212,6 +212,11 @@ int op_ioctl(int dev, unsigned long cmd, struct testbed_op *op)
 	return ioctl(devices[dev].fd, cmd, op) ? -errno : 0;
 }
 
+int device_bench(int dev, struct testbed_bench *bench)
+{
+	return ioctl(devices[dev].fd, TESTBED_IOC_BENCH, bench) ? -errno : 0;
+}
+
 /* The device writes (or reads and compares) all parts, as one pattern a part */
 static int device_transfer(const struct testbed_op *op, bool fill, uint64_t seed)
 {

@@ -44,6 +44,7 @@ static const struct group {
 	{ "load", test_load },
 	{ "faults", test_faults },
 	{ "sanitizers", test_sanitizers },
+	{ "bench", test_bench },
 	{ "kselftest", test_kselftest },
 	{ "kexec", test_kexec },
 	{ "crash", test_kexec },

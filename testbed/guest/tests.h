@@ -15,6 +15,8 @@ struct testbed_op;
 int device_open(const char *name);
 int op_ioctl(int dev, unsigned long cmd, struct testbed_op *op);
 int device_pass_data(int dev, struct testbed_op *op);
+struct testbed_bench;
+int device_bench(int dev, struct testbed_bench *bench);
 
 /*
  * Return: how many tests failed, each reported by box_result(); negative: this
@@ -28,6 +30,7 @@ int test_secrets(const char *group);
 int test_load(const char *group);
 int test_faults(const char *group);
 int test_sanitizers(const char *group);
+int test_bench(const char *group);
 int test_kselftest(const char *group);
 int test_kexec(const char *group);
 int test_second(const char *group);

@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""hypercalls.py KERNEL SOCKET OUT: counts the guest's hypercalls in a QEMU that waits for a debugger on SOCKET.
+
+A breakpoint on each hvc instruction of the guest's kernel says what is asked for, one behind it what was answered. The
+host's kernel is linked to the same addresses, so what stands at a breakpoint tells whose it is. Hypercalls that the
+driver makes (TESTBED_ROW in testbed/driver/testbed.h) say which row of the bench those that follow belong to.
+
+OUT is JSON: for 'boot', which ends with the first row, and for each row: how many pages were shared and made private, how
+many of these hypercalls the hypervisor refused, how many were for a page that was in that state already, and others.
+"""
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+
+HVC = 0xd4000002
+SHARE, UNSHARE = 0xc6000003, 0xc6000004  # ARM_SMCCC_VENDOR_HYP_KVM_MEM_SHARE_FUNC_ID and MEM_UNSHARE
+ROW, ROW_MAGIC, ROW_ENDS = 0x86000000, 0x62656e6368000000, 0x10000
+PC = 32
+
+
+class Gone(Exception):
+    """QEMU has ended."""
+
+
+class Debugger:
+    """What is needed of gdb's remote protocol."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.buffer = b''
+        # It is there when QEMU is; the step has a time-out of its own for the rest
+        for _ in range(6000):
+            try:
+                self.socket.connect(path)
+                return
+            except OSError:
+                time.sleep(0.1)
+        sys.exit(f'hypercalls: nobody listens on {path}')
+
+    def receive(self):
+        while True:
+            found = re.search(rb'\$([^#]*)#..', self.buffer)
+            if found:
+                self.buffer = self.buffer[found.end():]
+                self.socket.sendall(b'+')
+                return found[1].decode('latin-1')
+            try:
+                more = self.socket.recv(65536)
+            except OSError:
+                more = b''
+            if not more:
+                raise Gone
+            self.buffer += more
+
+    def send(self, text):
+        try:
+            self.socket.sendall(b'$%s#%02x' % (text.encode(), sum(text.encode()) % 256))
+        except OSError as error:
+            raise Gone from error
+
+    def ask(self, text):
+        self.send(text)
+        return self.receive()
+
+    def word(self, address):
+        """The instruction at an address, or None."""
+        answer = self.ask(f'm{address:x},4')
+        return int.from_bytes(bytes.fromhex(answer), 'little') if len(answer) == 8 else None
+
+    def registers(self):
+        raw = bytes.fromhex(self.ask('g')[:33 * 16])
+        return [int.from_bytes(raw[i:i + 8], 'little') for i in range(0, len(raw), 8)]
+
+    def go(self, how):
+        """Lets it run until it stops.  Return: False if it has ended."""
+        answer = self.ask(how)
+        # A thread's number and the like may come with it
+        return answer[0] in 'ST'
+
+
+def disassemble(path):
+    return subprocess.run(['aarch64-linux-gnu-objdump', '-d', path], stdout=subprocess.PIPE,
+                          text=True, check=True).stdout
+
+
+def find_hypercalls(kernel):
+    """The addresses of each hvc of the driver that shares memory, and of that by which modules call."""
+    driver = disassemble(os.path.join(kernel, 'drivers/virt/coco/pkvm-guest/arm-pkvm-guest.o'))
+    functions = set(re.findall(r'^[0-9a-f]+ <(.*)>:', driver, re.M)) | {'__arm_smccc_hvc'}
+    found, function = [], None
+    for line in disassemble(os.path.join(kernel, 'vmlinux')).splitlines():
+        name = re.match(r'[0-9a-f]+ <(.*)>:', line)
+        if name:
+            function = name[1]
+        elif function in functions and ':\td4000002 ' in line:
+            found.append(int(line.split(':')[0], 16))
+    return found
+
+
+def new_count():
+    return {'shared': 0, 'unshared': 0, 'refused': 0, 'redundant': 0, 'others': 0}
+
+
+def main(kernel, path, out):
+    calls = set(find_hypercalls(kernel))
+    if not calls:
+        sys.exit(f'hypercalls: no hvc in {kernel}')
+    qemu = Debugger(path)
+    for address in calls | {a + 4 for a in calls}:
+        if qemu.ask(f'Z0,{address:x},4') != 'OK':
+            sys.exit('hypercalls: QEMU takes no breakpoint')
+    counts = {'boot': new_count()}
+    where = 'boot'
+    shared = set()
+    asked = None
+    stops = 0
+    try:
+        running = qemu.go('c')
+        while running:
+            stops += 1
+            registers = qemu.registers()
+            pc = registers[PC]
+            if asked and pc == asked[0] + 4:
+                _, function, address = asked
+                asked = None
+                ok = registers[0] == 0
+                if function in (SHARE, UNSHARE):
+                    count = counts[where]
+                    count['shared' if function == SHARE else 'unshared'] += 1
+                    count['refused'] += not ok
+                    count['redundant'] += (address in shared) == (function == SHARE)
+                    if ok:
+                        (shared.add if function == SHARE else shared.discard)(address)
+                elif function == ROW and address & ~0xffffff == ROW_MAGIC:
+                    where = 'between' if address & ROW_ENDS else str(address & 0xffff)
+                    counts.setdefault(where, new_count())
+                else:
+                    counts[where]['others'] += 1
+            if pc in calls and qemu.word(pc) == HVC:
+                asked = pc, registers[0] & 0xffffffff, registers[1]
+            running = qemu.go('s') and qemu.go('c')
+    except Gone:
+        pass
+    with open(out, 'w') as f:
+        json.dump({'stops': stops, 'counts': counts, 'pages shared in the end': len(shared)}, f, indent=1)
+        f.write('\n')
+
+
+if __name__ == '__main__':
+    main(*sys.argv[1:])
