@@ -8,7 +8,7 @@ help:
 #: make run          the main job: source, git am, build, boot, suites, one verdict
 #: make kunit        the suites on the work tree, the quick loop: ARCH=arm64 | x86_64, TESTS=glob
 #: make check        all that a change must pass; CHECKS="am shell" runs some
-run kunit check mutants unpatched secrecy load faults sanitizer trees:
+run kunit check mutants unpatched secrecy load faults sanitizer trees bench:
 	@steps/$@
 
 #: make check-all    and what takes longer: all architectures, the hypervisor's answers, …
@@ -23,6 +23,7 @@ tree series patches:
 
 #: make mutants      leaves out each fix, puts in each fault of mutants/: which test goes red
 #: make secrecy      what the host sees of the guest's secrets, without the series and with it: testbed/SECRECY.md
+#: make bench        what the series costs: instructions and hypercalls an operation, with and without it: bench/README.md
 #: make load         a long random sequence of operations on two vcpus: OPS=100000 SEED=1
 #: make faults       every allocation, share and un-share fails in its turn
 #: make sanitizer    everything in a guest whose kernel watches itself
@@ -31,4 +32,4 @@ tree series patches:
 #:
 #: TREE=6.12 | 7.2 | 7.3 the base, LINUX=DIR your own git tree instead, V=1 raw commands, INSTALL=no only say what is missing
 
-.PHONY: help run kunit check check-all mutants unpatched secrecy load faults sanitizer trees tree series patches
+.PHONY: help run kunit check check-all mutants unpatched secrecy load faults sanitizer trees bench tree series patches
