@@ -47,7 +47,7 @@ class Debugger:
             found = re.search(rb'\$([^#]*)#..', self.buffer)
             if found:
                 self.buffer = self.buffer[found.end():]
-                self.socket.sendall(b'+')
+                self.write(b'+')
                 return found[1].decode('latin-1')
             try:
                 more = self.socket.recv(65536)
@@ -57,11 +57,14 @@ class Debugger:
                 raise Gone
             self.buffer += more
 
-    def send(self, text):
+    def write(self, packet):
         try:
-            self.socket.sendall(b'$%s#%02x' % (text.encode(), sum(text.encode()) % 256))
+            self.socket.sendall(packet)
         except OSError as error:
             raise Gone from error
+
+    def send(self, text):
+        self.write(b'$%s#%02x' % (text.encode(), sum(text.encode()) % 256))
 
     def ask(self, text):
         self.send(text)
