@@ -12,7 +12,6 @@
  * only: the numbers are in the report of what is wrong.
  */
 #define _GNU_SOURCE
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -733,23 +732,6 @@ static unsigned int count_mappings(void)
 	if (f)
 		fclose(f);
 	return n;
-}
-
-/* KASAN, for one, keeps for a while what has been freed */
-static void shrink_caches(void)
-{
-	DIR *dir = opendir("/sys/kernel/slab");
-	struct dirent *e;
-	char path[320];
-
-	while (dir && (e = readdir(dir))) {
-		snprintf(path, sizeof(path), "/sys/kernel/slab/%s/shrink", e->d_name);
-		if (!access(path, W_OK))
-			write_to(path, "1");
-	}
-	if (dir)
-		closedir(dir);
-	write_to("/proc/sys/vm/drop_caches", "3");
 }
 
 /* Is anything that is free visible?  Return: how many pages are free, to the last one. */

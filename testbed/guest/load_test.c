@@ -354,13 +354,8 @@ static void *disk_main(void *arg)
 static long free_pages(void)
 {
 	char buf[4096], *line;
-	int fd = open("/proc/sys/vm/drop_caches", O_WRONLY | O_CLOEXEC);
 
-	if (fd >= 0) {
-		if (write(fd, "3", 1) != 1)
-			box_log("load: drop_caches: %s", strerror(errno));
-		close(fd);
-	}
+	shrink_caches();
 	if (read_file("/proc/meminfo", buf, sizeof(buf)) < 0)
 		return -1;
 	line = strstr(buf, "MemFree:");
