@@ -59,6 +59,8 @@ static int at_range(struct pt_regs *regs, bool unshare)
 			.pages = regs->regs[1],
 			.unshare = unshare,
 		};
+		if (!unshare && !seen.shares)
+			seen.alloc_left = current->fail_nth;
 		if (unshare)
 			refuse = is_due(faults.unshare, ++seen.unshares);
 		else

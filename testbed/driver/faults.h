@@ -48,6 +48,8 @@ struct testbed_refusal {
  * @shares, @unshares, @page_calls: calls, refused or not
  * @worker_alloc: the allocation has failed
  * @nr:		refusals; @refused has the first of them
+ * @alloc_left:	at the first share, how many allocations more until the one that
+ *		fails; 0 if it has failed before
  */
 struct testbed_seen {
 	__u32 shares;
@@ -55,7 +57,7 @@ struct testbed_seen {
 	__u32 page_calls;
 	__u32 worker_alloc;
 	__u32 nr;
-	__u32 pad;
+	__u32 alloc_left;
 	struct testbed_refusal refused[TESTBED_REFUSALS];
 };
 
