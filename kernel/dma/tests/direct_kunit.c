@@ -353,9 +353,8 @@ static void private_pool_is_for_trusted_devices(struct kunit *test)
 		chunk_free(ctx, &chunk);
 	}
 
-	if (ctx->platform->force) {
+	if (ctx->platform->force)
 		KUNIT_EXPECT_NE(test, 0, dma_test_try_attach(test, other));
-	}
 	KUNIT_EXPECT_EQ(test, ctx->shares, 0);
 	KUNIT_EXPECT_EQ(test, ctx->unshares, 0);
 }

@@ -40,6 +40,20 @@ int dma_stub_gen_pool_add_virt(struct gen_pool *pool, unsigned long addr,
  */
 extern atomic_t dma_stub_must_not_sleep;
 
+#ifdef __DMA_ATTR_ALLOC_CC_SHARED
+#include <linux/dma-direct.h>
+
+/* As of Linux 7.3 dma_capable() asks what the device needs, too. */
+static inline bool dma_stub_capable(struct device *dev, dma_addr_t addr,
+				    size_t size, bool is_ram,
+				    unsigned long attrs)
+{
+	if (!(attrs & DMA_ATTR_CC_SHARED) && dma_stub_force_unencrypted(dev))
+		return false;
+	return dma_capable(dev, addr, size, is_ram, attrs | DMA_ATTR_CC_SHARED);
+}
+#endif
+
 #ifndef DMA_STUBS_KEEP_REAL
 #undef phys_to_dma_unencrypted
 #define phys_to_dma_unencrypted(dev, paddr) \
@@ -47,10 +61,8 @@ extern atomic_t dma_stub_must_not_sleep;
 #define force_dma_unencrypted(dev)	dma_stub_force_unencrypted(dev)
 #define cc_platform_has(attr)		dma_stub_cc_platform_has(attr)
 #ifdef __DMA_ATTR_ALLOC_CC_SHARED
-/* As of Linux 7.3 this asks, too, and by an inline function of a header. */
 #define dma_capable(dev, addr, size, is_ram, attrs) \
-	(((attrs) & DMA_ATTR_CC_SHARED || !force_dma_unencrypted(dev)) && \
-	 dma_capable(dev, addr, size, is_ram, (attrs) | DMA_ATTR_CC_SHARED))
+	dma_stub_capable(dev, addr, size, is_ram, attrs)
 #endif
 #define set_memory_decrypted(addr, numpages) \
 	dma_stub_set_memory_decrypted(addr, numpages)
