@@ -591,7 +591,7 @@ static void fault_bind(struct point *p)
 	if (err && !p->hit && !p->keep_out)
 		complain(p, "bind: %s", strerror(-err));
 	model_find(p->op->region, &addr, &bytes);
-	if (p->seen.shares && !p->seen.nr)
+	if (p->seen.shares > p->seen.unshares && !p->seen.nr)
 		model_keep(addr, bytes);
 	compare(p, "after the fault");
 }
