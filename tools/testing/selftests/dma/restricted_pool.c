@@ -413,7 +413,7 @@ static bool begin(struct __test_metadata *_metadata)
 				       pools[i].at_rest)
 			marks_are_kept = false;
 	if (!marks_are_kept)
-		TH_LOG("the slots that I/O takes are not looked at, for want of swiotlb=track_hiwater");
+		TH_LOG("slots in use at most are not known without swiotlb=track_hiwater");
 	return true;
 }
 
