@@ -26,6 +26,7 @@
 static int test_log(const char *group);
 static int test_hang(const char *group);
 static int test_panic(const char *group);
+static int test_lost(const char *group);
 
 static const struct group {
 	const char *name;
@@ -52,6 +53,7 @@ static const struct group {
 	{ "log", test_log },
 	{ "hang", test_hang },
 	{ "panic", test_panic },
+	{ "lost", test_lost },
 };
 
 /* MEMINFO, MEM_SHARE, MEM_UNSHARE: Documentation/virt/kvm/arm/hypercalls.rst */
@@ -110,6 +112,17 @@ static int test_panic(const char *group)
 	(void)group;
 	box_log("ending process 1, as asked");
 	_exit(1);
+}
+
+/* test_lost - for the test bed's own tests: a second kernel is announced and does not come */
+static int test_lost(const char *group)
+{
+	uint64_t arg = KERNEL_COMES_NEXT;
+
+	(void)group;
+	box_log("ending without a second kernel, as asked");
+	box_command(MAILBOX_KERNEL, &arg, 1, NULL, NULL, 0);
+	return -1;
 }
 
 /**
