@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -441,6 +442,65 @@ static bool there_is(const char *name, const char *device)
 	return false;
 }
 
+/* A number in the default pool's folder of debugfs, or -1 */
+static long default_pool(const char *file)
+{
+	char path[64], text[32];
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/swiotlb/%s", file);
+	return read_file(path, text, sizeof(text)) < 0 ? -1 : atol(text);
+}
+
+/*
+ * The default pool is filled until it grows, with a canary in all free memory:
+ * a mapping is served by a pool of its own until there is another for all.
+ */
+static int test_growing_pool(void)
+{
+	static struct testbed_op ops[TESTBED_SLOTS];
+	long before = default_pool("io_tlb_nslabs");
+	unsigned int n, own = 0;
+	struct secrets s;
+	int dev, err = 0;
+
+	secrets_begin(&s, "swiotlb that grows");
+	if (default_pool("io_tlb_transient_nslabs") < 0) {
+		box_result(RESULT_SKIP, "secrets %s: the kernel has no SWIOTLB_DYNAMIC", s.name);
+		return 0;
+	}
+	dev = device_open("plain-64");
+	if (dev < 0 || secrets_fill(s.canary) < 0) {
+		box_result(RESULT_FAIL, "secrets %s: cannot begin", s.name);
+		return 1;
+	}
+	for (n = 0; n < TESTBED_SLOTS && !err; n++) {
+		ops[n] = (struct testbed_op){ .slot = n, .kind = TESTBED_SINGLE,
+					      .flags = FROM | TESTBED_SECRET,
+					      .size = 128 * KB, .seed = s.canary };
+		err = op_ioctl(dev, TESTBED_IOC_GET, ops + n);
+		if (!err && !own && default_pool("io_tlb_transient_nslabs") > 0) {
+			own = n + 1;
+			secrets_search(&s, "in a pool of its own", 0, 0);
+		}
+	}
+	if (err)
+		n--;
+	ioctl(dev, TESTBED_IOC_SETTLE);
+	box_log("%s: %u mappings, the first in a pool of its own was %u; %ld slots were %ld",
+		s.name, n, own, default_pool("io_tlb_nslabs"), before);
+	s.bad += !own || default_pool("io_tlb_nslabs") <= before;
+	s.unreachable = !n || !visible_pages(ops);
+	secrets_search(&s, "held", 0, 0);
+	while (n--) {
+		ops[n].seed = ops[n].offset = 0;
+		op_ioctl(dev, TESTBED_IOC_PUT, ops + n);
+	}
+	secrets_search(&s, "afterwards", 0, 0);
+	if (!s.unreachable)
+		again(&s, dev, ops, LOOKS_IN_POOL);
+	return secrets_end(&s);
+}
+
 /* test_secrets - each path of the DMA API by which memory becomes shared */
 int test_secrets(const char *group)
 {
@@ -458,5 +518,5 @@ int test_secrets(const char *group)
 	for (i = 0; i < sizeof(mappings) / sizeof(mappings[0]); i++)
 		if (there_is(mappings[i].name, mappings[i].device))
 			failed += test_mapping(mappings + i);
-	return failed;
+	return failed + test_growing_pool();
 }

@@ -204,6 +204,51 @@ static void full_pool_refuses_and_recovers(struct kunit *test)
 	dma_unmap_single(ctx->dev, addrs[0], SZ_2K, DMA_TO_DEVICE);
 }
 
+/*
+ * A pool may end within a segment. What its table of slots has behind the last
+ * one, here what another pool has free, is not its own.
+ */
+static void pool_ends_with_its_last_slot(struct kunit *test)
+{
+	const unsigned int others = 2, slots = (POOL_SIZE >> IO_TLB_SHIFT) - others;
+	struct dma_test *ctx = test->priv;
+	unsigned int i, first = 0, last = 0;
+	struct io_tlb_pool *pool;
+	dma_addr_t *addrs, addr;
+	void *buf;
+
+	dma_test_restricted_pool(test, POOL_SIZE);
+	addrs = kunit_kcalloc(test, slots, sizeof(*addrs), GFP_KERNEL);
+	buf = kunit_kzalloc(test, SZ_4K, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, addrs);
+	KUNIT_ASSERT_NOT_NULL(test, buf);
+
+	pool = &((struct io_tlb_mem *)ctx->rmem.priv)->defpool;
+	pool->nslabs -= others;
+	pool->area_nslabs -= others;
+	for (i = 0; i < slots; i++)
+		pool->slots[i].list = min(pool->slots[i].list, slots - i);
+
+	for (i = 0; i < slots; i++) {
+		addrs[i] = map(test, buf, SZ_2K, DMA_TO_DEVICE);
+		if (addrs[i] < addrs[first])
+			first = i;
+		if (addrs[i] > addrs[last])
+			last = i;
+	}
+	/* two slots are free, and not in a row */
+	dma_unmap_single(ctx->dev, addrs[first], SZ_2K, DMA_TO_DEVICE);
+	dma_unmap_single(ctx->dev, addrs[last], SZ_2K, DMA_TO_DEVICE);
+	addr = dma_map_single_attrs(ctx->dev, buf, SZ_2K + SZ_1K, DMA_TO_DEVICE,
+				    DMA_ATTR_NO_WARN);
+	KUNIT_EXPECT_TRUE(test, dma_mapping_error(ctx->dev, addr));
+
+	for (i = 0; i < slots; i++)
+		if (i != first && i != last)
+			dma_unmap_single(ctx->dev, addrs[i], SZ_2K, DMA_TO_DEVICE);
+	KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
+}
+
 /* A buffer that was mapped by way of the pool finds its way back to it. */
 static void unmap_after_release(struct kunit *test)
 {
@@ -503,6 +548,7 @@ static struct kunit_case dma_swiotlb_cases[] = {
 	CASE(host_sees_only_what_is_meant_for_it),
 	CASE(partial_write_of_bidirectional_keeps_the_rest),
 	CASE(full_pool_refuses_and_recovers),
+	CASE(pool_ends_with_its_last_slot),
 	CASE(unmap_after_release),
 	CASE(oversized_mapping_is_refused),
 	CASE(private_pool_bounces_privately),
