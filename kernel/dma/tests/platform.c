@@ -168,6 +168,8 @@ static void *sim_contiguous_remap(struct page *page, size_t size,
  * Nothing tells the state of a page to a guest of pKVM, but a page that can be
  * shared was private. It is left in the state in which it was found, but not
  * with its contents.
+ *
+ * Return: true if the host can see it.
  */
 bool dma_test_is_shared(struct dma_test *ctx, phys_addr_t phys)
 {
