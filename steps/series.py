@@ -317,12 +317,42 @@ def build():
 
 # --- patches ---------------------------------------------------------------------------------------------------
 
-def cover_letter(path, scratch, commits, tip):
+def recipients(scratch, texts):
+    """To: and Cc: lines, from the base's own get_maintainer.pl and MAINTAINERS. Its history is not asked: a base of
+    Debian's has none, and the list must be the same for everybody."""
+    script = 'scripts/get_maintainer.pl'
+    folder = os.path.join(WORK, 'recipients')
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        for path in script, 'MAINTAINERS', '.mailmap', '.get_maintainer.ignore':
+            if scratch.out('ls-tree', '--name-only', scratch.base, '--', path):
+                write(os.path.join(folder, path), scratch.git('cat-file', 'blob', scratch.base + ':' + path).stdout)
+        for name, text in texts.items():
+            write(os.path.join(folder, 'patches', name), text)
+
+        def ask(*options):
+            # HOME: somebody's own settings are not for the letter.
+            run = subprocess.run(['perl', script, '--no-tree', '--no-git', '--no-git-fallback', '--no-fixes',
+                                  '--no-rolestats', *options, *['patches/' + n for n in texts]],
+                                 cwd=folder, env=dict(ENV, HOME=folder), stdin=subprocess.DEVNULL,
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            if run.returncode or run.stderr or not run.stdout:
+                raise Failure('%s of %s: %s' % (script, scratch.base_name,
+                                                run.stderr.decode(errors='replace').strip() or 'names nobody'))
+            return sorted(set(run.stdout.decode().splitlines()), key=lambda s: s.strip('"').casefold())
+        to = ask('--no-r', '--no-l')
+        return ['To: ' + s for s in to] + ['Cc: ' + s for s in ask('--no-m') if s not in to]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def cover_letter(path, scratch, commits, tip, texts):
     text = read(path)
     fill = {
         '@COUNT@': str(len(commits)),
         '@BASE@': scratch.base_name,
         '@SHORTLOG@': scratch.out('shortlog', '-w72,2,4', '%s..%s' % (scratch.base, tip)),
+        '@RECIPIENTS@': '\n'.join(recipients(scratch, texts)),
         '@DIFFSTAT@': scratch.out('diff', '--no-renames', '--stat=72', '--summary', scratch.base, tip),
     }
     for mark, value in fill.items():
@@ -344,7 +374,7 @@ def patches():
     scratch, commits, tip, texts = build()
     letter = os.path.join(SERIES, '' if TREE == FIRST_TREE else TREE, 'cover-letter.txt')
     if os.path.exists(letter):
-        texts['cover-letter.txt'] = cover_letter(letter, scratch, commits, tip)
+        texts['cover-letter.txt'] = cover_letter(letter, scratch, commits, tip, texts)
     os.makedirs(folder, exist_ok=True)
     changed = [n for n, text in texts.items() if write(os.path.join(folder, n), text)]
     stale = [n for n in sorted(os.listdir(folder)) if n.endswith('.patch') and n not in texts]
