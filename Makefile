@@ -1,6 +1,6 @@
 # The front door. Each target is a step in steps/, which can be run without make as well. The exit statuses of the
 # README are those of the steps: make itself turns every failure into 2.
-export TREE LINUX ARCH TESTS TIMEOUT CHECKS V FORCE INSTALL OPS SEED FAULT
+export TREE LINUX ARCH TESTS TIMEOUT CHECKS V FORCE INSTALL OPS SEED FAULT FROM
 
 help:
 	@sed -n 's/^#: //p' Makefile
@@ -21,6 +21,10 @@ check-all:
 tree series patches:
 	@steps/tree $@
 
+#: make range-diff   what has changed in patches/6.12/ since FROM=<revision of this repository>, for the next version's letter
+range-diff:
+	@steps/$@
+
 #: make mutants      leaves out each fix, puts in each fault of mutants/: which test goes red
 #: make secrecy      what the host sees of the guest's secrets, without the series and with it: testbed/SECRECY.md
 #: make bench        what the series costs: instructions and hypercalls an operation, with and without it: bench/README.md
@@ -32,4 +36,4 @@ tree series patches:
 #:
 #: TREE=6.12 | 7.2 | 7.3 the base, LINUX=DIR your own git tree instead, V=1 raw commands, INSTALL=no only say what is missing
 
-.PHONY: help run kunit check check-all mutants unpatched secrecy load faults sanitizer trees bench tree series patches
+.PHONY: help run kunit check check-all mutants unpatched secrecy load faults sanitizer trees bench tree series patches range-diff
