@@ -8,8 +8,9 @@ set -u -o pipefail
 export LC_ALL=C.UTF-8
 # A git hook or an alias that calls us must not point our git at its own repository.
 unset "${!GIT_@}" CDPATH
-# Nor must our make's variables reach the kernel's make.
+# Nor must our make's variables reach the kernel's make, nor an ARCH that it exports and nobody has set.
 unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL
+[ -n "${ARCH:-}" ] || unset ARCH
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 step=${0##*/}
