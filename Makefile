@@ -11,6 +11,9 @@ help:
 run kunit check mutants unpatched secrecy load faults sanitizer trees bench:
 	@steps/$@
 
+bench-growth:
+	@steps/bench growth
+
 #: make check-all    and what takes longer: all architectures, the hypervisor's answers, …
 check-all:
 	@steps/check all
@@ -28,6 +31,7 @@ range-diff:
 #: make mutants      leaves out each fix, puts in each fault of mutants/: which test goes red
 #: make secrecy      what the host sees of the guest's secrets, without the series and with it: testbed/SECRECY.md
 #: make bench        what the series costs: instructions and hypercalls an operation, with and without it: bench/README.md
+#: make bench-growth how that grows with the size of a pool, how much of it is taken, …
 #: make load         a long random sequence of operations on two vcpus: OPS=100000 SEED=1
 #: make faults       every allocation, share and un-share fails in its turn
 #: make sanitizer    everything in a guest whose kernel watches itself
@@ -36,4 +40,4 @@ range-diff:
 #:
 #: TREE=6.12 | 7.2 | 7.3 the base, LINUX=DIR your own git tree instead, V=1 raw commands, INSTALL=no only say what is missing
 
-.PHONY: help run kunit check check-all mutants unpatched secrecy load faults sanitizer trees bench tree series patches range-diff
+.PHONY: help run kunit check check-all mutants unpatched secrecy load faults sanitizer trees bench bench-growth tree series patches range-diff

@@ -7,7 +7,8 @@ host's kernel is linked to the same addresses, so what stands at a breakpoint te
 driver makes (TESTBED_ROW in testbed/driver/testbed.h) say which row of the bench those that follow belong to.
 
 OUT is JSON: for 'boot', which ends with the first row, and for each row: how many pages were shared and made private, how
-many of these hypercalls the hypervisor refused, how many were for a page that was in that state already, and others.
+many of these hypercalls the hypervisor refused, how many were for a page that was in that state already, and others; how many
+pages were shared at most meanwhile, and in the end.
 """
 import json
 import os
@@ -21,6 +22,7 @@ HVC = 0xd4000002
 SHARE, UNSHARE = 0xc6000003, 0xc6000004  # ARM_SMCCC_VENDOR_HYP_KVM_MEM_SHARE_FUNC_ID and MEM_UNSHARE
 ROW, ROW_MAGIC, ROW_ENDS = 0x86000000, 0x62656e6368000000, 0x10000
 PC = 32
+FOR_MODULES = '__arm_smccc_hvc'
 
 
 class Gone(Exception):
@@ -79,6 +81,12 @@ class Debugger:
         raw = bytes.fromhex(self.ask('g')[:33 * 16])
         return [int.from_bytes(raw[i:i + 8], 'little') for i in range(0, len(raw), 8)]
 
+    def stop_at(self, addresses, yes=True):
+        """Breakpoints there, or none any more."""
+        for address in addresses:
+            if self.ask(f'{"Z" if yes else "z"}0,{address:x},4') != 'OK':
+                sys.exit('hypercalls: QEMU takes no breakpoint')
+
     def go(self, how):
         """Lets it run until it stops.  Return: False if it has ended."""
         answer = self.ask(how)
@@ -92,21 +100,28 @@ def disassemble(path):
 
 
 def find_hypercalls(kernel):
-    """The addresses of each hvc of the driver that shares memory, and of that by which modules call."""
+    """{address: function} of each hvc of the driver that shares memory, and of that by which modules call, FOR_MODULES."""
     driver = disassemble(os.path.join(kernel, 'drivers/virt/coco/pkvm-guest/arm-pkvm-guest.o'))
-    functions = set(re.findall(r'^[0-9a-f]+ <(.*)>:', driver, re.M)) | {'__arm_smccc_hvc'}
-    found, function = [], None
+    functions = set(re.findall(r'^[0-9a-f]+ <(.*)>:', driver, re.M)) | {FOR_MODULES}
+    found, function = {}, None
     for line in disassemble(os.path.join(kernel, 'vmlinux')).splitlines():
         name = re.match(r'[0-9a-f]+ <(.*)>:', line)
         if name:
             function = name[1]
         elif function in functions and ':\td4000002 ' in line:
-            found.append(int(line.split(':')[0], 16))
+            found[int(line.split(':')[0], 16)] = function
     return found
 
 
-def new_count():
-    return {'shared': 0, 'unshared': 0, 'refused': 0, 'redundant': 0, 'others': 0}
+def row_of(function, address):
+    """The row that a hypercall of the driver's says begins, 'between' where one ends, None if it is another hypercall."""
+    if function != ROW or address & ~0xffffff != ROW_MAGIC:
+        return None
+    return 'between' if address & ROW_ENDS else str(address & 0xffff)
+
+
+def new_count(pages):
+    return {'shared': 0, 'unshared': 0, 'refused': 0, 'redundant': 0, 'others': 0, 'most pages': pages, 'pages': pages}
 
 
 def main(kernel, path, out):
@@ -114,10 +129,8 @@ def main(kernel, path, out):
     if not calls:
         sys.exit(f'hypercalls: no hvc in {kernel}')
     qemu = Debugger(path)
-    for address in calls | {a + 4 for a in calls}:
-        if qemu.ask(f'Z0,{address:x},4') != 'OK':
-            sys.exit('hypercalls: QEMU takes no breakpoint')
-    counts = {'boot': new_count()}
+    qemu.stop_at(calls | {a + 4 for a in calls})
+    counts = {'boot': new_count(0)}
     where = 'boot'
     shared = set()
     asked = None
@@ -139,9 +152,11 @@ def main(kernel, path, out):
                     count['redundant'] += (address in shared) == (function == SHARE)
                     if ok:
                         (shared.add if function == SHARE else shared.discard)(address)
-                elif function == ROW and address & ~0xffffff == ROW_MAGIC:
-                    where = 'between' if address & ROW_ENDS else str(address & 0xffff)
-                    counts.setdefault(where, new_count())
+                    count['pages'] = len(shared)
+                    count['most pages'] = max(count['most pages'], len(shared))
+                elif row_of(function, address):
+                    where = row_of(function, address)
+                    counts.setdefault(where, new_count(len(shared)))
                 else:
                     counts[where]['others'] += 1
             if pc in calls and qemu.word(pc) == HVC:

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""table.py WORK RESULT README: the runs of steps/bench as RESULT, a JSON file, and as the table in README.
+"""table.py collect WORK RESULT: the runs of steps/bench on a tree as RESULT, a JSON file.
+table.py table RESULTS README: all of these in the folder RESULTS as tables in README.
 
-Status 1 if two runs of a kernel do not count the same, or a hypercall was refused or for nothing.
+Status 1 of collect if two runs of a kernel do not count the same, or a hypercall was refused or for nothing.
 """
 import json
 import os
@@ -11,8 +12,12 @@ import subprocess
 import sys
 
 COUNT = re.compile(r'row (\d+), (\d+) operations, (\d+) ns; (\d+) in all')
-KERNELS = (('base', 'without the series'), ('series', 'with it'), ('unzeroed', 'with it, nothing zeroed'))
-DEVICES = (('pool-disks', 'A device with a restricted pool'), ('plain-64', 'A device without a pool'))
+KERNELS = ('base', 'series', 'unzeroed')
+DEVICES = (('pool-disks', 'a device with a restricted pool'), ('plain-64', 'a device without a pool'))
+# Of the table by function: more than so many instructions' difference from any other kernel
+WORTH = 5
+TRACED = ('pool-disks, coherent 4 KiB', 'pool-disks, map 4 KiB, to device', 'pool-disks, map 4 KiB, from device')
+MIB = {'whole': 4, 'half': 2}  # the disks' pool in testbed/dts/guest.dts, and in the run 'half'
 BEGIN, END = '<!-- written by steps/bench -->', '<!-- end -->'
 
 
@@ -25,13 +30,12 @@ def read(path):
 
 
 def rows(result):
-    """{(device, operation): (row, instructions an operation)}"""
+    """{operation: (row, instructions an operation)}"""
     found = {}
     for test in result.get('test_cases', []):
         count = COUNT.match(test['detail'])
         if count:
-            device, _, what = test['name'].removeprefix('count ').partition(', ')
-            found[device, what] = count[1], round(int(count[3]) / int(count[2]), 2)
+            found[test['name'].removeprefix('count ')] = count[1], round(int(count[3]) / int(count[2]), 2)
     return found
 
 
@@ -41,28 +45,34 @@ def size(kernel):
     return dict(zip(('text', 'data', 'bss'), (int(n) for n in run.stdout.splitlines()[1].split()[:3])))
 
 
-def collect(work):
-    results = os.path.join(work, 'results')
-    kernels, differ = {}, []
-    for kernel, _ in KERNELS:
-        runs = [rows(read(os.path.join(results, f'testbed-bench-{kernel}-{n}.json'))) for n in (1, 2)]
-        if not runs[0]:
-            continue
-        differ += [f'{kernel}: {", ".join(row)}' for row in {**runs[0], **runs[1]} if runs[0].get(row) != runs[1].get(row)]
-        hypercalls = read(os.path.join(results, f'bench-{kernel}-hypercalls.json'))
-        kernels[kernel] = {
-            'size': size(os.path.join(work, 'check', f'bench-{kernel}')),
-            'hypercalls of boot': hypercalls.get('counts', {}).get('boot'),
-            'pages shared after boot': shared_pages(os.path.join(work, 'run', f'bench-{kernel}-1', 'console.log')),
-            'rows': {', '.join(key): {'instructions': count, 'hypercalls': calls_of(hypercalls, row)}
-                     for key, (row, count) in runs[0].items()}}
-    return kernels, differ
+def of_kernel(work, kernel):
+    """What is known of a kernel, and the rows of which two runs differ."""
+    def result(name):
+        return read(os.path.join(work, 'results', f'{name}.json'))
 
-
-def calls_of(hypercalls, row):
-    """Share and unshare in one operation; the run that counts them does one."""
-    count = hypercalls.get('counts', {}).get(row)
-    return count and count['shared'] + count['unshared']
+    counted = {guest: [rows(result(f'testbed-bench-{kernel}-{prefix}{n}')) for n in (1, 2)]
+               for guest, prefix in (('protected', ''), ('ordinary', 'el1-'))}
+    differ = [f'{kernel}, {guest} guest: {name}' for guest, (one, two) in counted.items()
+              for name in {**one, **two} if one.get(name) != two.get(name)]
+    hypercalls = result(f'bench-{kernel}-hypercalls').get('counts', {})
+    traces = result(f'bench-{kernel}-trace')
+    half = rows(result(f'testbed-bench-{kernel}-half')).get('boot, to init')
+    known = {'size': size(os.path.join(work, 'check', f'bench-{kernel}')),
+             'boot': hypercalls.get('boot'),
+             'pages shared after boot': shared_pages(os.path.join(work, 'run', f'bench-{kernel}-1', 'console.log')),
+             'rows': {}, 'traces': {name: traces[name] for name in TRACED if name in traces}}
+    for name, (row, count) in counted['protected'][0].items():
+        calls, trace = hypercalls.get(row), traces.get(name)
+        known['rows'][name] = {
+            'instructions': count,
+            'ordinary guest': counted['ordinary'][0].get(name, (None, None))[1],
+            # The run that counts them does one operation; rows are not part of a boot
+            'hypercalls': calls and row != '0' and calls['shared'] + calls['unshared'] or 0 if calls else None,
+            'pages more, at most': calls and calls['most pages'] - hypercalls['boot']['pages'],
+            'bytes copied': trace and trace['copied'], 'bytes set': trace and trace['set']}
+    if half and 'boot, to init' in known['rows']:
+        known['pool, a MiB'] = round((counted['protected'][0]['boot, to init'][1] - half[1]) / (MIB['whole'] - MIB['half']))
+    return known, differ
 
 
 def shared_pages(console):
@@ -74,45 +84,12 @@ def shared_pages(console):
     return found and int(found[1])
 
 
-def number(value):
-    return 'not counted' if value is None else f'{value:,.0f}'
-
-
-def table(data):
-    kernels = data['kernels']
-    there = [(k, t) for k, t in KERNELS if k in kernels]
-    counted = [(k, t) for k, t in there if kernels[k]['hypercalls of boot']]
-    lines = [BEGIN, f"{data['base']}; the series is tree {data['series']}; host kernel {data['host']}; {data['qemu']}; "
-             f"{data['compiler']}.", '']
-    for device, title in DEVICES:
-        lines += [f'**{title}**', '', '| an operation and its opposite | ' + ' | '.join(t for _, t in there) +
-                  ''.join(f' | hypercalls {t}' for _, t in counted) + ' |',
-                  '|---|' + '---:|' * len(there + counted)]
-        names = [n for k, _ in there for n in kernels[k]['rows'] if n.startswith(device + ', ')]
-        for name in dict.fromkeys(names):
-            cells = [number(kernels[k]['rows'].get(name, {}).get('instructions')) for k, _ in there]
-            cells += [number(kernels[k]['rows'].get(name, {}).get('hypercalls')) for k, _ in counted]
-            lines.append(f'| {name.partition(", ")[2]} | ' + ' | '.join(cells) + ' |')
-        lines.append('')
-    lines += ['| a boot, and the probe of the driver | ' + ' | '.join(t for _, t in there) + ' |', '|---|' + '---:|' * len(there)]
-    for what, key in (('shares', 'shared'), ('un-shares', 'unshared'), ('of these refused', 'refused'),
-                      ('of these for what was so already', 'redundant')):
-        lines.append(f'| hypercalls: {what} | ' + ' | '.join(
-            number((kernels[k]['hypercalls of boot'] or {}).get(key)) for k, _ in there) + ' |')
-    lines.append('| pages that the host sees after boot | ' +
-                 ' | '.join(number(kernels[k]['pages shared after boot']) for k, _ in there) + ' |')
-    for part in ('text', 'data', 'bss'):
-        lines.append(f'| vmlinux: {part}, bytes | ' + ' | '.join(number(kernels[k]['size'][part]) for k, _ in there) + ' |')
-    zeroed, not_zeroed = (kernels.get(k, {}).get('rows', {}).get('plain-64, coherent 1 MiB', {}).get('instructions')
-                          for k in ('series', 'unzeroed'))
-    if zeroed and not_zeroed:
-        lines += ['', f'To zero a page before it is shared takes {(zeroed - not_zeroed) / 256:,.0f} instructions: the difference of '
-                  'the last two kernels at 1 MiB.']
-    return '\n'.join(lines + ['', END]) + '\n'
-
-
-def main(work, out, readme):
-    kernels, differ = collect(work)
+def collect(work, out):
+    kernels, differ = {}, []
+    for kernel in KERNELS:
+        if os.path.exists(os.path.join(work, 'results', f'testbed-bench-{kernel}-1.json')):
+            kernels[kernel], more = of_kernel(work, kernel)
+            differ += more
     if not kernels:
         sys.exit('bench: no run has a result')
 
@@ -122,22 +99,16 @@ def main(work, out, readme):
     with open(os.path.join(work, 'base')) as f:
         base = re.search(r'^name=(.*)$', f.read(), re.M)[1]
     hosts = [read(os.path.join(work, 'results', f'testbed-bench-{k}-1.json')).get('host') for k in kernels]
-    with open(os.path.join(work, 'check', 'bench-series', 'tree')) as f:
-        series = f.read().strip()
-    data = {'base': base, 'series': series,
+    series = os.path.join(work, 'check', 'bench-series', 'tree')
+    data = {'base': base, 'series': open(series).read().strip() if os.path.exists(series) else None,
             'host': hosts[0], 'qemu': first_line('qemu-system-aarch64', '--version'),
             'compiler': first_line('aarch64-linux-gnu-gcc', '--version'), 'kernels': kernels}
     with open(out, 'w') as f:
         json.dump(data, f, indent=1)
         f.write('\n')
-    with open(readme) as f:
-        before, _, rest = f.read().partition(BEGIN)
-    after = rest.partition(END)[2].lstrip('\n')
-    with open(readme, 'w') as f:
-        f.write(before + table(data) + after)
     for row in differ:
         print(f'FAIL  two runs do not count the same: {row}')
-    bad = [k for k in kernels if any((kernels[k]['hypercalls of boot'] or {}).get(x) for x in ('refused', 'redundant'))]
+    bad = [k for k in kernels if any((kernels[k]['boot'] or {}).get(x) for x in ('refused', 'redundant'))]
     for kernel in bad:
         print(f'FAIL  {kernel}: hypercalls were refused, or for nothing')
     print(f'bench: {sum(len(k["rows"]) for k in kernels.values())} rows of {len(kernels)} kernels, '
@@ -145,5 +116,106 @@ def main(work, out, readme):
     return 1 if differ or bad else 0
 
 
+def number(value):
+    return '-' if value is None else f'{value:,.0f}'
+
+
+def cells(label, values):
+    return f'| {label} | ' + ' | '.join(number(v) for v in values) + ' |'
+
+
+def head(label, columns):
+    return [f'| {label} | ' + ' | '.join(columns) + ' |', '|---|' + '---:|' * len(columns)]
+
+
+def table_of(label, columns, names, value, keep=lambda values: True):
+    """A row for each name of which keep() says so: value(kernel, name) of each kernel in columns."""
+    lines = []
+    for name in names:
+        values = [value(kernel, name) for _, kernel in columns]
+        if any(v is not None for v in values) and keep(values):
+            lines.append(cells(name.partition(', ')[2], values))
+    return head(label, [title for title, _ in columns]) + lines + [''] if lines else []
+
+
+def functions_table(columns, row):
+    """Functions of which two kernels differ, and the sum."""
+    traces = [(title, kernel['traces'][row]) for title, kernel in columns if row in kernel['traces']]
+    if len(traces) < 2:
+        return []
+    count = {f: [t['functions'].get(f, 0) for _, t in traces] for _, t in traces for f in t['functions']}
+    other = {f: c for f, c in count.items() if max(c) - min(c) >= WORTH}
+    same = [sum(c[i] for f, c in count.items() if f not in other) for i in range(len(traces))]
+    lines = head(row.partition(', ')[2] + ': function', [title for title, _ in traces])
+    lines += [cells(f'{f}()', other[f]) for f in sorted(other, key=lambda f: (-max(other[f]), f))]
+    return lines + [cells('all others', same), cells('together', [t['instructions'] for _, t in traces]), '']
+
+
+def tables(trees):
+    columns, lines = [], [BEGIN]
+    for tree, data in trees:
+        lines += [f"- {data['base']}; the series is tree {data['series']}; host kernel {data['host']}; {data['qemu']}; "
+                  f"{data['compiler']}."]
+        columns += [(f'{tree}{"" if kernel == "base" else ", " + kernel}', data['kernels'][kernel])
+                    for kernel in KERNELS if kernel in data['kernels']]
+    lines.append('')
+    both = [(title, kernel) for title, kernel in columns if kernel['boot']]
+    names = list(dict.fromkeys(name for _, kernel in columns for name in kernel['rows']))
+
+    def of(what):
+        return lambda kernel, name: kernel['rows'].get(name, {}).get(what)
+
+    for device, title in DEVICES:
+        own = [n for n in names if n.startswith(device + ', ')]
+        lines += [f'**Instructions, {title}, protected guest**', '', *table_of('an operation and its opposite', columns, own,
+                                                                             of('instructions'))]
+    lines += ['**Hypercalls of an operation and its opposite** (those that are not here have 0)', '']
+    for device, title in DEVICES:
+        own = [n for n in names if n.startswith(device + ', ')]
+        lines += table_of(title, both, own, of('hypercalls'), any)
+    lines += ['**Bytes copied, and bytes zeroed or otherwise set**', '']
+    for device, title in DEVICES:
+        own = [n for n in names if n.startswith(device + ', ')]
+        for what in ('copied', 'set'):
+            lines += table_of(f'{title}: {what}', both, own, of(f'bytes {what}'), any)
+    for device, title in DEVICES:
+        own = [n for n in names if n.startswith(device + ', ')]
+        lines += [f'**Instructions, {title}, ordinary guest**', '', *table_of('an operation and its opposite', both, own,
+                                                                            of('ordinary guest'))]
+    lines += head('a boot, and other', [title for title, _ in columns])
+
+    def line(label, value):
+        values = [value(kernel) for _, kernel in columns]
+        return [cells(label, values)] if any(v is not None for v in values) else []
+
+    for label, guest in (('protected', 'instructions'), ('ordinary', 'ordinary guest')):
+        lines += line(f'instructions from the first tick of the clock to init, {label} guest', lambda k: of(guest)(k, 'boot, to init'))
+        lines += line(f'instructions of a read of 16 MiB, O_DIRECT, {label} guest', lambda k: of(guest)(k, 'disk, read 16 MiB, O_DIRECT'))
+    lines += line('hypercalls of that read', lambda k: of('hypercalls')(k, 'disk, read 16 MiB, O_DIRECT'))
+    lines += line('instructions of a MiB more in the pool', lambda k: k.get('pool, a MiB'))
+    for label, key in (('shares', 'shared'), ('un-shares', 'unshared'), ('of these refused', 'refused'),
+                       ('of these for what was so already', 'redundant'), ('pages shared at most', 'most pages'),
+                       ('pages shared in the end', 'pages')):
+        lines += line(f'boot and probe of the driver: {label}', lambda k: (k['boot'] or {}).get(key))
+    lines += line('pages that the host sees after boot', lambda k: k['pages shared after boot'])
+    for part in ('text', 'data', 'bss'):
+        lines += line(f'vmlinux: {part}, bytes', lambda k: k['size'][part])
+    lines.append('')
+    for row in TRACED:
+        lines += functions_table(both, row)
+    return '\n'.join(lines + [END]) + '\n'
+
+
+def table(results, readme):
+    trees = [(name.removesuffix('.json'), read(os.path.join(results, name))) for name in sorted(os.listdir(results))
+             if re.fullmatch(r'[0-9.]+\.json', name)]
+    with open(readme) as f:
+        before, _, rest = f.read().partition(BEGIN)
+    after = rest.partition(END)[2].lstrip('\n')
+    with open(readme, 'w') as f:
+        f.write(before + tables(trees) + after)
+    return 0
+
+
 if __name__ == '__main__':
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit({'collect': collect, 'table': table}[sys.argv[1]](*sys.argv[2:]))

@@ -407,6 +407,58 @@ static u64 bench_batch(struct testbed *tb, struct slot *s, u32 count, gfp_t gfp,
 	return ktime_get_ns() - start;
 }
 
+/* What is held while others of its kind are counted */
+struct held {
+	struct slot *slots;
+	u32 n;
+};
+
+static void give_held(struct testbed *tb, struct held *held)
+{
+	while (held->n--)
+		if (held->slots[held->n].kind)
+			slot_put_dma(tb, held->slots + held->n);
+	kvfree(held->slots);
+}
+
+static int take_held(struct testbed *tb, struct testbed_bench *b,
+		     const struct slot *like, struct held *held)
+{
+	u32 i, left = 0;
+
+	held->n = 0;
+	held->slots = kvcalloc(b->held ?: 1, sizeof(*held->slots), GFP_KERNEL);
+	if (!held->slots)
+		return -ENOMEM;
+	for (; held->n < b->held; held->n++) {
+		struct slot *s = held->slots + held->n;
+
+		*s = *like;
+		s->size = b->held_size;
+		if (slot_get_dma(tb, s, GFP_KERNEL | __GFP_NOWARN)) {
+			s->kind = TESTBED_NONE;
+			break;
+		}
+	}
+	for (i = 0; i < held->n; i++) {
+		if ((i + 1) * b->percent / 100 > i * b->percent / 100) {
+			left++;
+			continue;
+		}
+		slot_put_dma(tb, held->slots + i);
+		held->slots[i].kind = TESTBED_NONE;
+	}
+	b->held = left;
+	return 0;
+}
+
+static void tell_row(u64 row)
+{
+	struct arm_smccc_res res;
+
+	arm_smccc_hvc(TESTBED_ROW, TESTBED_ROW_MAGIC + row, 0, 0, 0, 0, 0, 0, &res);
+}
+
 /*
  * The shortest batch is that in which neither the host's timer nor anything
  * else came between.
@@ -415,22 +467,30 @@ static int bench(struct testbed *tb, struct testbed_bench *b)
 {
 	gfp_t gfp = b->flags & TESTBED_ATOMIC ? GFP_ATOMIC : GFP_KERNEL;
 	struct slot s = { .kind = b->kind, .flags = b->flags, .size = b->size };
+	struct held held;
 	u32 i;
 	int err = 0;
 
-	if (!b->size || b->size > SZ_64M || !b->count || !b->batches)
+	if (!b->size || b->size > SZ_64M || !b->count || !b->batches ||
+	    b->held > TESTBED_HELD_MAX || b->percent > 100)
+		return -EINVAL;
+	/* They are all of one buffer */
+	if (b->held && (b->kind == TESTBED_SG || b->held_size > b->size))
 		return -EINVAL;
 	err = slot_get_buffer(&s);
 	if (err)
 		return err;
+	err = take_held(tb, b, &s, &held);
+	if (err)
+		goto put_buffer;
 	bench_batch(tb, &s, b->count, gfp, &err);
-	arm_smccc_hvc(TESTBED_ROW, TESTBED_ROW_MAGIC + b->row, 0, 0, 0, 0, 0, 0,
-		      &(struct arm_smccc_res){});
+	tell_row(b->row);
 	b->ns = U64_MAX;
 	for (i = 0; i < b->batches && !err; i++)
 		b->ns = min(b->ns, bench_batch(tb, &s, b->count, gfp, &err));
-	arm_smccc_hvc(TESTBED_ROW, TESTBED_ROW_MAGIC + TESTBED_ROW_ENDS + b->row,
-		      0, 0, 0, 0, 0, 0, &(struct arm_smccc_res){});
+	tell_row(TESTBED_ROW_ENDS + b->row);
+	give_held(tb, &held);
+put_buffer:
 	slot_put_buffer(&s);
 	return err;
 }
@@ -509,6 +569,14 @@ static long testbed_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 		err = bench(tb, &b);
 		return !err && copy_to_user((void __user *)arg, &b, sizeof(b)) ?
 			-EFAULT : err;
+	}
+	if (cmd == TESTBED_IOC_ROW) {
+		u64 row;
+
+		if (copy_from_user(&row, (void __user *)arg, sizeof(row)))
+			return -EFAULT;
+		tell_row(row);
+		return 0;
 	}
 	/*
 	 * Not flush_scheduled_work(), which warns that a lock may be held that

@@ -78,6 +78,10 @@ struct testbed_op {
  * @batches:	how many batches, after one that is not counted
  * @row:	told to the hypervisor before the first batch and, plus
  *		TESTBED_ROW_ENDS, after the last, see TESTBED_ROW
+ * @held_size:	bytes of each of those that are held meanwhile, of @size at most
+ * @held:	so many are taken before, at most; they end where there is no more
+ * @percent:	of these are not given back again, evenly spread; result of @held:
+ *		how many these are
  * @ns:		result: of the guest's clock, of the shortest batch
  */
 struct testbed_bench {
@@ -88,6 +92,9 @@ struct testbed_bench {
 	__u32 batches;
 	__u64 row;
 	__u64 ns;
+	__u64 held_size;
+	__u32 held;
+	__u32 percent;
 };
 
 /*
@@ -97,6 +104,7 @@ struct testbed_bench {
 #define TESTBED_ROW		0x86000000	/* ARM_SMCCC_VENDOR_HYP_KVM_FEATURES_FUNC_ID */
 #define TESTBED_ROW_MAGIC	0x62656e6368000000ULL
 #define TESTBED_ROW_ENDS	0x10000
+#define TESTBED_HELD_MAX	16384
 
 struct testbed_info {
 	__u64 mask;
@@ -119,6 +127,8 @@ struct testbed_info {
 #define TESTBED_IOC_SETTLE	_IO('t', 9)
 /* Do it many times and say what it costs */
 #define TESTBED_IOC_BENCH	_IOWR('t', 10, struct testbed_bench)
+/* Tell the hypervisor that this row begins, or ends, as TESTBED_IOC_BENCH does */
+#define TESTBED_IOC_ROW		_IOW('t', 11, __u64)
 
 /* mmap() at this offset maps a slot's memory */
 #define TESTBED_MMAP_OFFSET(slot)	((__u64)(slot) << 32)

@@ -46,6 +46,9 @@ static const struct group {
 	{ "faults", test_faults },
 	{ "sanitizers", test_sanitizers },
 	{ "bench", test_bench },
+	{ "bench-boot", test_bench },
+	{ "bench-growth", test_bench },
+	{ "bench-few", test_bench },
 	{ "kselftest", test_kselftest },
 	{ "kexec", test_kexec },
 	{ "crash", test_kexec },
@@ -310,6 +313,7 @@ int main(int argc, char **argv)
 	int i, err, over = 0;
 	size_t g;
 
+	bench_booted();
 	mkdir("/proc", 0755);
 	mkdir("/sys", 0755);
 	mkdir("/dev", 0755);

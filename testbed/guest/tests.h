@@ -32,6 +32,7 @@ int test_load(const char *group);
 int test_faults(const char *group);
 int test_sanitizers(const char *group);
 int test_bench(const char *group);
+void bench_booted(void);
 int test_kselftest(const char *group);
 int test_kexec(const char *group);
 int test_second(const char *group);
