@@ -10,6 +10,7 @@ OUT is JSON: for 'boot', which ends with the first row, and for each row: how ma
 many of these hypercalls the hypervisor refused, how many were for a page that was in that state already, and others; how many
 pages were shared at most meanwhile, and in the end.
 """
+import collections
 import json
 import os
 import re
@@ -21,7 +22,7 @@ import time
 HVC = 0xd4000002
 SHARE, UNSHARE = 0xc6000003, 0xc6000004  # ARM_SMCCC_VENDOR_HYP_KVM_MEM_SHARE_FUNC_ID and MEM_UNSHARE
 ROW, ROW_MAGIC, ROW_ENDS = 0x86000000, 0x62656e6368000000, 0x10000
-PC = 32
+PC, PSTATE = 32, 33
 FOR_MODULES = '__arm_smccc_hvc'
 
 
@@ -35,6 +36,7 @@ class Debugger:
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX)
         self.buffer = b''
+        self.stops = collections.Counter()
         # It is there when QEMU is; the step has a time-out of its own for the rest
         for _ in range(6000):
             try:
@@ -78,13 +80,15 @@ class Debugger:
         return int.from_bytes(bytes.fromhex(answer), 'little') if len(answer) == 8 else None
 
     def registers(self):
-        raw = bytes.fromhex(self.ask('g')[:33 * 16])
+        """x0 to x30, sp, the PC and, of 4 bytes, the state of the processor."""
+        raw = bytes.fromhex(self.ask('g')[:33 * 16 + 8])
         return [int.from_bytes(raw[i:i + 8], 'little') for i in range(0, len(raw), 8)]
 
     def stop_at(self, addresses, yes=True):
-        """Breakpoints there, or none any more."""
+        """Breakpoints there, or none any more, as many times as there were."""
         for address in addresses:
-            if self.ask(f'{"Z" if yes else "z"}0,{address:x},4') != 'OK':
+            self.stops[address] += 1 if yes else -1
+            if self.stops[address] == yes and self.ask(f'{"Z" if yes else "z"}0,{address:x},4') != 'OK':
                 sys.exit('hypercalls: QEMU takes no breakpoint')
 
     def go(self, how):

@@ -17,6 +17,7 @@ DEVICES = (('pool-disks', 'a device with a restricted pool'), ('plain-64', 'a de
 # Of the table by function: more than so many instructions' difference from any other kernel
 WORTH = 5
 TRACED = ('pool-disks, coherent 4 KiB', 'pool-disks, map 4 KiB, to device', 'pool-disks, map 4 KiB, from device')
+SHOWN = TRACED + ('plain-64, coherent 4 KiB', 'plain-64, coherent 4 KiB, GFP_ATOMIC')
 MIB = {'whole': 4, 'half': 2}  # the disks' pool in testbed/dts/guest.dts, and in the run 'half'
 BEGIN, END = '<!-- written by steps/bench -->', '<!-- end -->'
 
@@ -60,7 +61,7 @@ def of_kernel(work, kernel):
     known = {'size': size(os.path.join(work, 'check', f'bench-{kernel}')),
              'boot': hypercalls.get('boot'),
              'pages shared after boot': shared_pages(os.path.join(work, 'run', f'bench-{kernel}-1', 'console.log')),
-             'rows': {}, 'traces': {name: traces[name] for name in TRACED if name in traces}}
+             'rows': {}, 'traces': {name: traces[name] for name in SHOWN if name in traces}}
     for name, (row, count) in counted['protected'][0].items():
         calls, trace = hypercalls.get(row), traces.get(name)
         known['rows'][name] = {
@@ -146,9 +147,10 @@ def functions_table(columns, row):
     count = {f: [t['functions'].get(f, 0) for _, t in traces] for _, t in traces for f in t['functions']}
     other = {f: c for f, c in count.items() if max(c) - min(c) >= WORTH}
     same = [sum(c[i] for f, c in count.items() if f not in other) for i in range(len(traces))]
-    lines = head(row.partition(', ')[2] + ': function', [title for title, _ in traces])
+    lines = head(f"{dict(DEVICES)[row.partition(', ')[0]]}, {row.partition(', ')[2]}", [title for title, _ in traces])
     lines += [cells(f'{f}()', other[f]) for f in sorted(other, key=lambda f: (-max(other[f]), f))]
-    return lines + [cells('all others', same), cells('together', [t['instructions'] for _, t in traces]), '']
+    return lines + [cells('all others', same), cells('together', [t['instructions'] for _, t in traces]),
+                    cells('entries to the hypervisor', [t['exits'] for _, t in traces]), '']
 
 
 def tables(trees):
@@ -201,7 +203,8 @@ def tables(trees):
     for part in ('text', 'data', 'bss'):
         lines += line(f'vmlinux: {part}, bytes', lambda k: k['size'][part])
     lines.append('')
-    for row in TRACED:
+    lines += ['**Instructions by function**: the mean of some operations, and from one kernel to another those that differ', '']
+    for row in SHOWN:
         lines += functions_table(both, row)
     return '\n'.join(lines + [END]) + '\n'
 

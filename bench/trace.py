@@ -7,7 +7,8 @@ rows that are TRACED, as what one takes depends on where in a pool it comes to l
 before, which says what the rows are; those of more than LIMIT instructions an operation are left out.
 
 OUT is JSON: for each row the instructions an operation by function, those of the driver's loop and of the clock left out; how
-many bytes were copied and set, by what memcpy() and memset() were asked for; and the hypercalls, which are stepped over.
+many bytes were copied and set, by what memcpy() and memset() were asked for; and how many times the hypervisor was entered,
+by a hypercall, a trap or a fault.
 """
 import bisect
 import json
@@ -17,7 +18,7 @@ import subprocess
 import sys
 
 sys.dont_write_bytecode = True
-from hypercalls import FOR_MODULES, HVC, PC, Debugger, Gone, find_hypercalls, row_of  # noqa: E402, not before the line above
+from hypercalls import FOR_MODULES, HVC, PC, PSTATE, Debugger, Gone, find_hypercalls, row_of  # noqa: E402, not before the line above
 from table import COUNT, TRACED, read  # noqa: E402
 
 COPY = ('memcpy', 'memmove', '__memcpy', '__memmove', '__pi_memcpy', '__pi_memmove')
@@ -25,7 +26,7 @@ SET = ('memset', '__memset', '__pi_memset')
 PAGE = ('clear_page', '__pi_clear_page')
 # Where an operation begins
 BEGINS = ('dma_alloc_attrs', 'dma_map_page_attrs', 'dma_map_sgtable')
-SAMPLES = 16
+SAMPLES = 8
 CLOCK = re.compile(r'ktime_get|arch_counter_|arch_timer_|arch_sys_counter|timekeeping_|clocksource_')
 
 
@@ -60,19 +61,22 @@ def is_row(registers):
     return row_of(registers[0] & 0xffffffff, registers[1])
 
 
-def step(qemu, registers, calls):
-    """One instruction of the guest's on; what the hypervisor does is not gone through.  Return: the registers there."""
+def step(qemu, registers):
+    """One instruction of the guest's on; what the hypervisor does for it is not gone through.  Return: the registers there."""
     pc = registers[PC]
-    if pc not in calls:
-        qemu.go('s')
-        return qemu.registers()
-    qemu.stop_at([pc + 4])
     qemu.go('s')
-    while registers[PC] != pc + 4:
+    registers = qemu.registers()
+    if registers[PSTATE] >> 2 & 3 != 2:
+        return registers, 0
+    # It was a hypercall or was trapped, and goes on behind it, or was a fault, and is tried again
+    back = (pc, pc + 4)
+    qemu.stop_at(back)
+    while registers[PC] not in back or registers[PSTATE] >> 2 & 3 == 2:
+        qemu.go('s')
         qemu.go('c')
         registers = qemu.registers()
-    qemu.stop_at([pc + 4], False)
-    return registers
+    qemu.stop_at(back, False)
+    return registers, 1
 
 
 def trace_operation(qemu, symbols, calls, registers, again, sums):
@@ -84,24 +88,24 @@ def trace_operation(qemu, symbols, calls, registers, again, sums):
         name = symbols.name(pc)
         if name and not CLOCK.match(name):
             sums['functions'][name] = sums['functions'].get(name, 0) + 1
-        sums['hypercalls'] += pc in calls
         if pc in copy:
             sums['copied'] += registers[2]
         elif pc in fill:
             sums['set'] += registers[2]
         elif pc in page:
             sums['set'] += 4096
-        registers = step(qemu, registers, calls)
+        registers, exits = step(qemu, registers)
+        sums['exits'] += exits
     return registers
 
 
 def trace_row(qemu, symbols, calls, registers, operations, samples):
     """From the hypercall that says that the row begins to that which says that it ends."""
-    sums = {'functions': {}, 'copied': 0, 'set': 0, 'hypercalls': 0}
+    sums = {'functions': {}, 'copied': 0, 'set': 0, 'exits': 0}
     begins = symbols.at(BEGINS)
     every, n, done = max(1, operations // samples), 0, 0
     while registers[PC] not in begins:
-        registers = step(qemu, registers, calls)
+        registers, _ = step(qemu, registers)
     # The driver's code, as the host runs its own at the addresses of the kernel's
     again = registers[30]
     if operations == 1:
@@ -125,7 +129,7 @@ def trace_row(qemu, symbols, calls, registers, operations, samples):
             **{what: round(total / done) for what, total in sums.items()}}
 
 
-def main(kernel, path, run, out, limit='15000'):
+def main(kernel, path, run, out, limit='8000'):
     rows = {}
     for test in read(run).get('test_cases', []):
         count = COUNT.match(test['detail'])
