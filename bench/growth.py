@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 sys.dont_write_bytecode = True
-from table import DEVICES, KERNELS, read, rows  # noqa: E402, not before the line above
+from table import DEVICES, KERNELS, read, rows, versions  # noqa: E402, not before the line above
 
 # file, title, axis, logarithmic axes
 PLOTS = (('fill', 'Part of the pool that is held, evenly spread', 'percent', ''),
@@ -55,7 +55,7 @@ def script(path, title, axis, log, kernels):
                      f"dt {2 if kernel == 'base' else 1} title \"{line}, {TITLES.get(kernel, kernel)}\"")
     return '\n'.join([*data, f"set terminal svg size 900,{340 + 18 * len(plots)} background 'white'", f"set output '{path}'",
                       f'set title "{title}"', f"set xlabel '{axis}'", "set ylabel 'instructions'", 'set grid',
-                      "set key below vertical maxcols 2 font ',9'", "set format y '%.0f'",
+                      "set key below vertical maxcols 2 font ',9'", "set format y '%.0f'", "set format x '%.0b %B'" if log == 'xy' else '',
                       f'set logscale {log} 2' if log == 'x' else 'set logscale x 2; set logscale y 10' if log else '',
                       'set yrange [0:*]' if 'y' not in log else '', 'plot ' + ', '.join(plots), ''])
 
@@ -64,10 +64,8 @@ def main(work, out, plots):
     kernels = {k: p for k in KERNELS if (p := points(work, k))}
     if not kernels:
         sys.exit('growth: no run has a result')
-    with open(os.path.join(work, 'base')) as f:
-        base = re.search(r'^name=(.*)$', f.read(), re.M)[1]
     with open(out, 'w') as f:
-        json.dump({'base': base, 'kernels': kernels}, f, indent=1)
+        json.dump({**versions(work, f'testbed-bench-{next(iter(kernels))}-growth'), 'kernels': kernels}, f, indent=1)
         f.write('\n')
     for name, title, axis, log in PLOTS:
         lines = {k: p[name] for k, p in kernels.items() if name in p}

@@ -85,6 +85,20 @@ def shared_pages(console):
     return found and int(found[1])
 
 
+def versions(work, run):
+    """What was measured on; run is the name of a run that says which host it had."""
+    def first_line(*command):
+        return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[0]
+
+    with open(os.path.join(work, 'base')) as f:
+        base = re.search(r'^name=(.*)$', f.read(), re.M)[1]
+    series = os.path.join(work, 'check', 'bench-series', 'tree')
+    return {'base': base, 'series': open(series).read().strip() if os.path.exists(series) else None,
+            'host': read(os.path.join(work, 'results', f'{run}.json')).get('host'),
+            'qemu': first_line('qemu-system-aarch64', '--version'),
+            'compiler': first_line('aarch64-linux-gnu-gcc', '--version')}
+
+
 def collect(work, out):
     kernels, differ = {}, []
     for kernel in KERNELS:
@@ -93,17 +107,7 @@ def collect(work, out):
             differ += more
     if not kernels:
         sys.exit('bench: no run has a result')
-
-    def first_line(*command):
-        return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[0]
-
-    with open(os.path.join(work, 'base')) as f:
-        base = re.search(r'^name=(.*)$', f.read(), re.M)[1]
-    hosts = [read(os.path.join(work, 'results', f'testbed-bench-{k}-1.json')).get('host') for k in kernels]
-    series = os.path.join(work, 'check', 'bench-series', 'tree')
-    data = {'base': base, 'series': open(series).read().strip() if os.path.exists(series) else None,
-            'host': hosts[0], 'qemu': first_line('qemu-system-aarch64', '--version'),
-            'compiler': first_line('aarch64-linux-gnu-gcc', '--version'), 'kernels': kernels}
+    data = {**versions(work, f'testbed-bench-{next(iter(kernels))}-1'), 'kernels': kernels}
     with open(out, 'w') as f:
         json.dump(data, f, indent=1)
         f.write('\n')
