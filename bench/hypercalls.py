@@ -6,9 +6,9 @@ A breakpoint on each hvc instruction of the guest's kernel says what is asked fo
 host's kernel is linked to the same addresses, so what stands at a breakpoint tells whose it is. Hypercalls that the
 driver makes (TESTBED_ROW in testbed/driver/testbed.h) say which row of the bench those that follow belong to.
 
-OUT is JSON: for 'boot', which ends with the first row, and for each row: how many pages were shared and made private, how
-many of these hypercalls the hypervisor refused, how many were for a page that was in that state already, and others; how many
-pages were shared at most meanwhile, and in the end.
+OUT is JSON: for 'boot', which ends with the first row, for each row, and 'between' these or by other threads meanwhile: how many
+pages were shared and made private, how many of these hypercalls the hypervisor refused, how many were for a page that was in
+that state already, and others; how many pages were shared at most meanwhile, and how many in its end.
 """
 import collections
 import json
@@ -22,7 +22,8 @@ import time
 HVC = 0xd4000002
 SHARE, UNSHARE = 0xc6000003, 0xc6000004  # ARM_SMCCC_VENDOR_HYP_KVM_MEM_SHARE_FUNC_ID and MEM_UNSHARE
 ROW, ROW_MAGIC, ROW_ENDS = 0x86000000, 0x62656e6368000000, 0x10000
-PC, PSTATE = 32, 33
+SP, PC, PSTATE = 31, 32, 33
+STACK = 16384  # of a thread
 FOR_MODULES = '__arm_smccc_hvc'
 
 
@@ -135,7 +136,7 @@ def main(kernel, path, out):
     qemu = Debugger(path)
     qemu.stop_at(calls | {a + 4 for a in calls})
     counts = {'boot': new_count(0)}
-    where = 'boot'
+    where, thread = 'boot', None
     shared = set()
     asked = None
     stops = 0
@@ -150,7 +151,7 @@ def main(kernel, path, out):
                 asked = None
                 ok = registers[0] == 0
                 if function in (SHARE, UNSHARE):
-                    count = counts[where]
+                    count = counts[where if thread in (None, registers[SP] // STACK) else 'between']
                     count['shared' if function == SHARE else 'unshared'] += 1
                     count['refused'] += not ok
                     count['redundant'] += (address in shared) == (function == SHARE)
@@ -159,7 +160,8 @@ def main(kernel, path, out):
                     count['pages'] = len(shared)
                     count['most pages'] = max(count['most pages'], len(shared))
                 elif row_of(function, address):
-                    where = row_of(function, address)
+                    where, thread = row_of(function, address), registers[SP] // STACK
+                    counts.setdefault('between', new_count(len(shared)))
                     counts.setdefault(where, new_count(len(shared)))
                 else:
                     counts[where]['others'] += 1
