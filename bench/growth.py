@@ -55,7 +55,8 @@ def script(path, title, axis, log, kernels):
                      f"dt {2 if kernel == 'base' else 1} title \"{line}, {TITLES.get(kernel, kernel)}\"")
     return '\n'.join([*data, f"set terminal svg size 900,{340 + 18 * len(plots)} background 'white'", f"set output '{path}'",
                       f'set title "{title}"', f"set xlabel '{axis}'", "set ylabel 'instructions'", 'set grid',
-                      "set key below vertical maxcols 2 font ',9'", "set format y '%.0f'", "set format x '%.0b %B'" if log == 'xy' else '',
+                      "set key below vertical maxcols 2 font ',9'", "set format y '%.0f'",
+                      "set format x '%.0b %B'" if log == 'xy' else '',
                       f'set logscale {log} 2' if log == 'x' else 'set logscale x 2; set logscale y 10' if log else '',
                       'set yrange [0:*]' if 'y' not in log else '', 'plot ' + ', '.join(plots), ''])
 

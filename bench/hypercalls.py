@@ -6,9 +6,9 @@ A breakpoint on each hvc instruction of the guest's kernel says what is asked fo
 host's kernel is linked to the same addresses, so what stands at a breakpoint tells whose it is. Hypercalls that the
 driver makes (TESTBED_ROW in testbed/driver/testbed.h) say which row of the bench those that follow belong to.
 
-OUT is JSON: for 'boot', which ends with the first row, for each row, and 'between' these or by other threads meanwhile: how many
-pages were shared and made private, how many of these hypercalls the hypervisor refused, how many were for a page that was in
-that state already, and others; how many pages were shared at most meanwhile, and how many in its end.
+OUT is JSON: for 'boot', which ends with the first row, for each row, and 'between' these or by other threads meanwhile: how
+many pages were shared and made private, how many of these hypercalls the hypervisor refused, how many were for a page that was
+in that state already, and others; how many pages were shared at most meanwhile, and how many in its end.
 """
 import collections
 import json

@@ -18,6 +18,7 @@ DEVICES = (('pool-disks', 'a device with a restricted pool'), ('plain-64', 'a de
 WORTH = 5
 TRACED = ('pool-disks, coherent 4 KiB', 'pool-disks, map 4 KiB, to device', 'pool-disks, map 4 KiB, from device')
 SHOWN = TRACED + ('plain-64, coherent 4 KiB', 'plain-64, coherent 4 KiB, GFP_ATOMIC')
+BOOT, READ = 'boot, to init', 'disk, read 16 MiB, O_DIRECT'
 MIB = {'whole': 4, 'half': 2}  # the disks' pool in testbed/dts/guest.dts, and in the run 'half'
 BEGIN, END = '<!-- written by steps/bench -->', '<!-- end -->'
 
@@ -57,7 +58,7 @@ def of_kernel(work, kernel):
               for name in {**one, **two} if one.get(name) != two.get(name)]
     hypercalls = result(f'bench-{kernel}-hypercalls').get('counts', {})
     traces = result(f'bench-{kernel}-trace')
-    half = rows(result(f'testbed-bench-{kernel}-half')).get('boot, to init')
+    half = rows(result(f'testbed-bench-{kernel}-half')).get(BOOT)
     known = {'size': size(os.path.join(work, 'check', f'bench-{kernel}')),
              'boot': hypercalls.get('boot'),
              'pages shared after boot': shared_pages(os.path.join(work, 'run', f'bench-{kernel}-1', 'console.log')),
@@ -71,8 +72,8 @@ def of_kernel(work, kernel):
             'hypercalls': calls and row != '0' and calls['shared'] + calls['unshared'] or 0 if calls else None,
             'pages more, at most': calls and calls['most pages'] - hypercalls['boot']['pages'],
             'bytes copied': trace and trace['copied'], 'bytes set': trace and trace['set']}
-    if half and 'boot, to init' in known['rows']:
-        known['pool, a MiB'] = round((counted['protected'][0]['boot, to init'][1] - half[1]) / (MIB['whole'] - MIB['half']))
+    if half and BOOT in known['rows']:
+        known['pool, a MiB'] = round((counted['protected'][0][BOOT][1] - half[1]) / (MIB['whole'] - MIB['half']))
     return known, differ
 
 
@@ -195,9 +196,9 @@ def tables(trees):
         return [cells(label, values)] if any(v is not None for v in values) else []
 
     for label, guest in (('protected', 'instructions'), ('ordinary', 'ordinary guest')):
-        lines += line(f'instructions from the first tick of the clock to init, {label} guest', lambda k: of(guest)(k, 'boot, to init'))
-        lines += line(f'instructions of a read of 16 MiB, O_DIRECT, {label} guest', lambda k: of(guest)(k, 'disk, read 16 MiB, O_DIRECT'))
-    lines += line('hypercalls of that read', lambda k: of('hypercalls')(k, 'disk, read 16 MiB, O_DIRECT'))
+        lines += line(f'instructions from the first tick of the clock to init, {label} guest', lambda k: of(guest)(k, BOOT))
+        lines += line(f'instructions of a read of 16 MiB, O_DIRECT, {label} guest', lambda k: of(guest)(k, READ))
+    lines += line('hypercalls of that read', lambda k: of('hypercalls')(k, READ))
     lines += line('instructions of a MiB more in the pool', lambda k: k.get('pool, a MiB'))
     for label, key in (('shares', 'shared'), ('un-shares', 'unshared'), ('of these refused', 'refused'),
                        ('of these for what was so already', 'redundant'), ('pages shared at most', 'most pages'),

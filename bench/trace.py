@@ -18,7 +18,7 @@ import subprocess
 import sys
 
 sys.dont_write_bytecode = True
-from hypercalls import FOR_MODULES, HVC, PC, PSTATE, Debugger, Gone, find_hypercalls, row_of  # noqa: E402, not before the line above
+from hypercalls import FOR_MODULES, HVC, PC, PSTATE, Debugger, Gone, find_hypercalls, row_of  # noqa: E402
 from table import COUNT, TRACED, read  # noqa: E402
 
 COPY = ('memcpy', 'memmove', '__memcpy', '__memmove', '__pi_memcpy', '__pi_memmove')
