@@ -176,10 +176,10 @@ def tables(trees):
         own = [n for n in names if n.startswith(device + ', ')]
         lines += [f'**Instructions, {title}, protected guest**', '', *table_of('an operation and its opposite', columns, own,
                                                                              of('instructions'))]
-    lines += ['**Hypercalls of an operation and its opposite** (those that are not here have 0)', '']
+    lines += ['**Hypercalls of an operation and its opposite** (those that are not here have 0; -: not counted)', '']
     for device, title in DEVICES:
         own = [n for n in names if n.startswith(device + ', ')]
-        lines += table_of(title, both, own, of('hypercalls'), any)
+        lines += table_of(title, both, own, of('hypercalls'), lambda values: any(values) or None in values)
     lines += ['**Bytes copied, and bytes zeroed or otherwise set**', '']
     for device, title in DEVICES:
         own = [n for n in names if n.startswith(device + ', ')]
