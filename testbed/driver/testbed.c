@@ -538,6 +538,8 @@ static u64 fill_free_memory(u64 word)
 	LIST_HEAD(last);
 	u64 n;
 
+	/* What vunmap() has put off is not gone, nor is KASAN's shadow of it */
+	vm_unmap_aliases();
 	n = take_pages(&pages, word, LAST_PAGES);
 	preempt_disable();
 	n += take_pages(&last, word, 0);
