@@ -164,16 +164,6 @@ complain(struct point *p, const char *fmt, ...)
 	box_log("%s: %s", name, text);
 }
 
-static void write_to(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		box_log("faults: %s: %s", path, strerror(errno));
-	if (fd >= 0)
-		close(fd);
-}
-
 /* A line in the kernel's log; testbed/judge knows those about warnings */
 static void __attribute__((format(printf, 1, 2))) log_line(const char *fmt, ...)
 {

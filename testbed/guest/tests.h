@@ -9,6 +9,7 @@ int find_log(const char *text, char *line, size_t size);
 int find_disk(const char *name, char *path, size_t size);
 int load_module(const char *path);
 void save_log(void);
+void write_to(const char *path, const char *text);
 void shrink_caches(void);
 
 /* The driver's devices, of dma_test.c */
