@@ -109,6 +109,7 @@ static void *device_view(struct dma_test *ctx, dma_addr_t addr)
 
 static const size_t sizes[] = { 1, PAGE_SIZE, PAGE_SIZE + 1, 4 * PAGE_SIZE };
 
+/* Leaves something there, for the next owner not to find. */
 static void expect_from_atomic_pool(struct kunit *test, void *cpu_addr,
 				    dma_addr_t dma_addr, size_t size)
 {
@@ -121,6 +122,7 @@ static void expect_from_atomic_pool(struct kunit *test, void *cpu_addr,
 	if (ctx->platform->real)
 		KUNIT_EXPECT_EQ(test, PFN_UP(size),
 				dma_test_count_shared(ctx, phys, size));
+	memset(cpu_addr, 0x55, size);
 }
 
 /*
