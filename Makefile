@@ -8,7 +8,7 @@ help:
 #: make run          the main job: source, git am, build, boot, suites, one verdict
 #: make kunit        the suites on the work tree, the quick loop: ARCH=arm64 | x86_64, TESTS=glob
 #: make check        all that a change must pass; CHECKS="am shell" runs some
-run kunit check mutants unpatched secrecy load faults sanitizer trees bench:
+run kunit check mutants hunks unpatched secrecy load faults sanitizer trees bench:
 	@steps/$@
 
 bench-growth:
@@ -29,6 +29,7 @@ range-diff:
 	@steps/$@
 
 #: make mutants      leaves out each fix, puts in each fault of mutants/: which test goes red
+#: make hunks        turns every place that a fix changes back, one at a time: which test goes red
 #: make secrecy      what the host sees of the guest's secrets, without the series and with it: testbed/SECRECY.md
 #: make bench        what the series costs: instructions and hypercalls an operation, with and without it: bench/README.md
 #: make bench-growth how that grows with the size of a pool, how much of it is taken, …
@@ -40,4 +41,4 @@ range-diff:
 #:
 #: TREE=6.12 | 7.2 | 7.3 the base, LINUX=DIR your own git tree instead, V=1 raw commands, INSTALL=no only say what is missing
 
-.PHONY: help run kunit check check-all mutants unpatched secrecy load faults sanitizer trees bench bench-growth tree series patches range-diff
+.PHONY: help run kunit check check-all mutants hunks unpatched secrecy load faults sanitizer trees bench bench-growth tree series patches range-diff
