@@ -37,7 +37,7 @@ range-diff:
 #: make faults       every allocation, share and un-share fails in its turn
 #: make sanitizer    everything in a guest whose kernel watches itself
 #: make unpatched    the suites without the fixes: which tests fail
-#: make trees        all trees, one after the other: a table
+#: make trees        check-all on all trees, one after the other, and a table: TREES=7.3, CHECKS="sparse long/load" some of it
 #:
 #: TREE=6.12 | 7.2 | 7.3 the base, LINUX=DIR your own git tree instead, V=1 raw commands, INSTALL=no only say what is missing
 

@@ -343,6 +343,42 @@ static void pools_wait_for_a_device_that_needs_them(struct kunit *test)
 	dma_free_pages(ctx->dev, PAGE_SIZE, page, addr, DMA_BIDIRECTIONAL);
 }
 
+struct preparation {
+	struct work_struct work;
+	struct completion done;
+	struct device *dev;
+};
+
+static void prepare_without_io(struct work_struct *work)
+{
+	struct preparation *p = container_of(work, struct preparation, work);
+
+	dma_atomic_pool_prepare(p->dev, GFP_NOIO);
+	complete(&p->done);
+}
+
+/* The pools are made while somebody does I/O who has use for them. */
+static void who_does_io_does_not_wait_for_pools(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	struct preparation p = { .dev = ctx->dev };
+
+	init_completion(&p.done);
+	INIT_WORK_ONSTACK(&p.work, prepare_without_io);
+	flush_work(&atomic_pool_work);
+	atomic_pools_wait = true;
+	mutex_lock(&atomic_pool_mutex);
+	schedule_work(&p.work);
+	KUNIT_EXPECT_NE(test, 0, wait_for_completion_timeout(&p.done, 5 * HZ));
+	KUNIT_EXPECT_TRUE(test, atomic_pools_wait);
+	mutex_unlock(&atomic_pool_mutex);
+
+	flush_work(&p.work);
+	flush_work(&atomic_pool_work);
+	KUNIT_EXPECT_FALSE(test, atomic_pools_wait);
+	destroy_work_on_stack(&p.work);
+}
+
 /* Pools that could not be filled are not taken for filled. */
 static void pools_that_are_refused_wait_on(struct kunit *test)
 {
@@ -385,6 +421,7 @@ static struct kunit_case dma_pool_cases[] = {
 	CASE(refused_share_does_not_expand_pool),
 	CASE(failed_expansion_leaves_nothing),
 	CASE(pools_wait_for_a_device_that_needs_them),
+	CASE(who_does_io_does_not_wait_for_pools),
 	CASE(pools_that_are_refused_wait_on),
 	{ }
 };
