@@ -104,9 +104,15 @@ static int at_page(struct kprobe *p, struct pt_regs *regs)
 }
 NOKPROBE_SYMBOL(at_page);
 
+/* A task that does a worker's work itself has its allocations fail as ever */
+static bool is_worker(void)
+{
+	return counts() && current != asker;
+}
+
 static int work_begins(struct kretprobe_instance *ri, struct pt_regs *regs)
 {
-	if (counts())
+	if (is_worker())
 		current->fail_nth = faults.worker_alloc;
 	return 0;
 }
@@ -114,7 +120,9 @@ NOKPROBE_SYMBOL(work_begins);
 
 static int work_ends(struct kretprobe_instance *ri, struct pt_regs *regs)
 {
-	if (counts() && faults.worker_alloc) {
+	if (!is_worker())
+		return 0;
+	if (faults.worker_alloc) {
 		faults.worker_alloc = current->fail_nth;
 		seen.worker_alloc |= !faults.worker_alloc;
 	}

@@ -264,6 +264,9 @@ int dma_test_init(struct kunit *test)
 	xa_init(&ctx->shared);
 	test->priv = ctx;
 
+	/* The machine's atomic pools are made before anything is simulated. */
+	dma_test_device(test, "dma-kunit-first");
+
 	if (!platform->real) {
 		kunit_activate_static_stub(test, dma_stub_force_unencrypted,
 					   sim_force_unencrypted);
