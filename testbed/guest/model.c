@@ -163,17 +163,31 @@ int model_find(const char *name, uint64_t *addr, uint64_t *bytes)
 	return err;
 }
 
+/**
+ * model_refused - has the kernel complained of this restricted pool?
+ *
+ * As of Linux 7.3 it names the device, and that is pool-NAME where it happens.
+ */
+bool model_refused(const char *name)
+{
+	char text[80], line[256];
+
+	snprintf(text, sizeof(text), "Restricted DMA pool %s@", name);
+	if (!find_log(text, line, sizeof(line)))
+		return true;
+	snprintf(text, sizeof(text), "pool-%s: Failed to decrypt restricted DMA pool", name);
+	return !find_log(text, line, sizeof(line));
+}
+
 /*
  * model_share - from now on this region is visible, if the device tree has it and
  * the kernel has not complained of it
  */
 void model_share(const char *name)
 {
-	char text[64], line[256];
 	uint64_t addr, bytes;
 
-	snprintf(text, sizeof(text), "Restricted DMA pool %s@", name);
-	if (find_log(text, line, sizeof(line)) && !model_find(name, &addr, &bytes))
+	if (!model_refused(name) && !model_find(name, &addr, &bytes))
 		set_add(&pools, addr, bytes);
 }
 

@@ -24,6 +24,7 @@ uint64_t set_pages(const struct set *set);
 void model_init(void);
 int model_find(const char *name, uint64_t *addr, uint64_t *bytes);
 void model_share(const char *name);
+bool model_refused(const char *name);
 void model_hold(uint64_t addr, uint64_t bytes);
 void model_drop(uint64_t addr, uint64_t bytes);
 void model_keep(uint64_t addr, uint64_t bytes);
