@@ -41,9 +41,7 @@ def note(top, work, tree):
     header = 'series ' + tip_of(work)
     old = lines(name)
     rows = dict(line.split('|', 1) for line in old[1:]) if old[:1] == [header] else {}
-    said = lines(os.path.join(work, 'logs/trees-unpatched.log'))
-    rows['without the fixes, arm64 at EL1'] = said[-1] if said else '?'
-    for line in lines(os.path.join(work, 'logs/trees-check.log')):
+    for line in lines(os.path.join(work, 'logs/trees.log')):
         match = VERDICT.match(line)
         if match:
             verdict, check, what = match.groups()
