@@ -138,20 +138,21 @@ def main(kernel, path, out):
     counts = {'boot': new_count(0)}
     where, thread = 'boot', None
     shared = set()
-    asked = None
+    # By stack as well: before an answer is seen, another thread may run and ask
+    asked = {}
     stops = 0
     try:
         running = qemu.go('c')
         while running:
             stops += 1
             registers = qemu.registers()
-            pc = registers[PC]
-            if asked and pc == asked[0] + 4:
-                _, function, address = asked
-                asked = None
+            pc, stack = registers[PC], registers[SP] // STACK
+            answered = asked.pop((stack, pc - 4), None)
+            if answered:
+                function, address = answered
                 ok = registers[0] == 0
                 if function in (SHARE, UNSHARE):
-                    count = counts[where if thread in (None, registers[SP] // STACK) else 'between']
+                    count = counts[where if thread in (None, stack) else 'between']
                     count['shared' if function == SHARE else 'unshared'] += 1
                     count['refused'] += not ok
                     count['redundant'] += (address in shared) == (function == SHARE)
@@ -160,13 +161,13 @@ def main(kernel, path, out):
                     count['pages'] = len(shared)
                     count['most pages'] = max(count['most pages'], len(shared))
                 elif row_of(function, address):
-                    where, thread = row_of(function, address), registers[SP] // STACK
+                    where, thread = row_of(function, address), stack
                     counts.setdefault('between', new_count(len(shared)))
                     counts.setdefault(where, new_count(len(shared)))
                 else:
                     counts[where]['others'] += 1
             if pc in calls and qemu.word(pc) == HVC:
-                asked = pc, registers[0] & 0xffffffff, registers[1]
+                asked[stack, pc] = registers[0] & 0xffffffff, registers[1]
             running = qemu.go('s') and qemu.go('c')
     except Gone:
         pass

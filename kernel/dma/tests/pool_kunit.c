@@ -61,6 +61,12 @@ static void replace_kernel_pool(struct dma_gen_pool *pool)
 	machine_pool = atomic_pool_kernel;
 	atomic_pool_kernel = *pool;
 }
+
+static void remove_kernel_pool(void)
+{
+	machine_pool = atomic_pool_kernel;
+	atomic_pool_kernel.pool = NULL;
+}
 #else
 #define atomic_pool		gen_pool
 #define memory_of(atomic)	(atomic)
@@ -83,6 +89,11 @@ static void replace_kernel_pool(struct gen_pool *pool)
 {
 	machine_pool = atomic_pool_kernel;
 	atomic_pool_kernel = pool;
+}
+
+static void remove_kernel_pool(void)
+{
+	replace_kernel_pool(NULL);
 }
 #endif
 
@@ -144,6 +155,7 @@ static size_t pools_used(void)
 static void atomic_coherent_goes_back_to_pool(struct kunit *test)
 {
 	struct dma_test *ctx = test->priv;
+	bool used_cached = atomic_pools_used_cached;
 	size_t used = pools_used();
 	unsigned int i;
 	dma_addr_t addr;
@@ -151,8 +163,13 @@ static void atomic_coherent_goes_back_to_pool(struct kunit *test)
 
 	need_atomic_pool(test);
 	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		atomic_pools_used_cached = false;
 		cpu_addr = dma_alloc_coherent(ctx->dev, sizes[i], &addr,
 					      GFP_ATOMIC);
+		/* from now on caches are to be cleaned, if it is cached */
+		KUNIT_EXPECT_EQ(test, atomic_pools_used_cached,
+				!ctx->platform->noncoherent);
+		atomic_pools_used_cached |= used_cached;
 		KUNIT_ASSERT_NOT_NULL(test, cpu_addr);
 		KUNIT_EXPECT_EQ(test, pools_used(), used + PAGE_ALIGN(sizes[i]));
 		expect_from_atomic_pool(test, cpu_addr, addr, sizes[i]);
@@ -241,6 +258,44 @@ static void atomic_pages_of_all_sizes_go_back(struct kunit *test)
 	}
 	KUNIT_EXPECT_EQ(test, ctx->unshares, 0);
 	KUNIT_EXPECT_EQ(test, pools_used(), used);
+}
+
+/* If there is no pool for GFP_KERNEL the others serve, and get theirs back. */
+static void other_pools_serve_without_that_of_the_kernel(struct kunit *test)
+{
+	static const u64 masks[] = { DMA_BIT_MASK(64), DMA_BIT_MASK(32) };
+	struct dma_test *ctx = test->priv;
+	struct page *page;
+	unsigned int i;
+	dma_addr_t addr;
+	size_t used;
+	int count;
+
+	need_atomic_pool(test);
+	if (ctx->platform->real)
+		kunit_skip(test, "the machine needs its pool");
+	if (!(pool_size_dma + pool_size_dma32))
+		kunit_skip(test, "there are no others");
+
+	remove_kernel_pool();
+	used = pools_used();
+	for (i = 0; i < ARRAY_SIZE(masks); i++) {
+		ctx->dev->coherent_dma_mask =
+			dma_test_shared_addr(ctx, masks[i]);
+		page = dma_alloc_pages(ctx->dev, PAGE_SIZE, &addr,
+				       DMA_BIDIRECTIONAL, GFP_ATOMIC);
+		KUNIT_EXPECT_NOT_NULL(test, page);
+		if (!page)
+			continue;
+		KUNIT_EXPECT_EQ(test, pools_used(), used + PAGE_SIZE);
+		count = hold(page, PAGE_SIZE);
+		dma_free_pages(ctx->dev, PAGE_SIZE, page, addr,
+			       DMA_BIDIRECTIONAL);
+		KUNIT_EXPECT_TRUE(test, stop_holding(page, PAGE_SIZE, count));
+		KUNIT_EXPECT_EQ(test, ctx->unshares, 0);
+		KUNIT_EXPECT_EQ(test, pools_used(), used);
+	}
+	atomic_pool_kernel = machine_pool;
 }
 
 /* Ordinary memory is not taken for a pool's, wherever it lies. */
@@ -417,6 +472,7 @@ static struct kunit_case dma_pool_cases[] = {
 	CASE(atomic_coherent_goes_back_to_pool),
 	CASE(atomic_pages_go_back_to_pool),
 	CASE(atomic_pages_of_all_sizes_go_back),
+	CASE(other_pools_serve_without_that_of_the_kernel),
 	CASE(other_pages_do_not_go_to_pool),
 	CASE(refused_share_does_not_expand_pool),
 	CASE(failed_expansion_leaves_nothing),
