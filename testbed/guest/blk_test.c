@@ -31,6 +31,7 @@
 #define READ_SEED	0x6b1d
 /* Those of the disks' pool, which the numbers of requests are made for */
 #define SLOTS		2048
+#define SLOT		2048U
 
 static int disk, slot;
 /* The pool that the disk's DMA goes through; "": the default one */
@@ -627,6 +628,38 @@ int test_blk_secrets(const char *group)
 	free(room);
 	close(disk);
 	return failed;
+}
+
+/*
+ * test_blk_limit - a request is as large as can be bounced at once, and no
+ * smaller: an eighth of the pool, 256 kB at most (swiotlb_max_mapping_size() of
+ * the series)
+ */
+int test_blk_limit(const char *group)
+{
+	long want = pool_slots(model_disks_pool()) * SLOT / KB / 8, kb = -1;
+	char disk_path[32], path[96];
+	FILE *f = NULL;
+
+	(void)group;
+	if (want > 256)
+		want = 256;
+	if (find_disk("data", disk_path, sizeof(disk_path)) >= 0) {
+		snprintf(path, sizeof(path), "/sys/block/%s/queue/max_hw_sectors_kb",
+			 strrchr(disk_path, '/') + 1);
+		f = fopen(path, "re");
+	}
+	if (f) {
+		if (fscanf(f, "%ld", &kb) != 1)
+			kb = -1;
+		fclose(f);
+	}
+	if (kb != want)
+		box_result(RESULT_FAIL, "blk limit: a request has %ld kB at most, of %ld that can be bounced",
+			   kb, want);
+	else
+		box_result(RESULT_OK, "blk limit: a request has %ld kB at most", kb);
+	return kb != want;
 }
 
 /* test_blk - block I/O through the disks' restricted pool */

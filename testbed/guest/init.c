@@ -34,6 +34,7 @@ static const struct group {
 } groups[] = {
 	{ "boot", test_boot },
 	{ "blk", test_blk },
+	{ "blk-limit", test_blk_limit },
 	{ "dma-pool", test_dma },
 	{ "dma-pool-atomic", test_dma },
 	{ "dma-plain", test_dma },

@@ -27,6 +27,7 @@ int device_bench(int dev, struct testbed_bench *bench);
 int test_boot(const char *group);
 int test_dma(const char *group);
 int test_blk(const char *group);
+int test_blk_limit(const char *group);
 int test_blk_secrets(const char *group);
 int test_secrets(const char *group);
 int test_load(const char *group);
