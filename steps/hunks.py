@@ -38,7 +38,7 @@ def hunks(diff):
 
 def is_code(line):
     """Not blank, no line of a comment as the kernel writes them, and not what makes names known only."""
-    return not re.match(r'\s*($|/\*.*\*/\s*$|/\*\*?\s*$|\*/|\*[ \t]|\*$|/\* |#include |struct \w+;)', line)
+    return not re.match(r'\s*($|/\*.*\*/\s*$|/\*\*?\s*$|\*/|\*[ \t]|\*$|/\* |#(include |endif)|struct \w+;)', line)
 
 
 def commit_of(repo, tip, path, first, count):
