@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """hunks.py REPO BASE TIP DIR: every place at which the fixes change Linux, each as a patch of its own against TIP.
 
-Writes DIR/KEY.patch, to be applied in reverse with --unidiff-zero, and prints 'KEY PATH LINE SUBJECT' lines separated by
+Writes DIR/KEY.patch, which turns the place back, to be applied with --unidiff-zero, and prints 'KEY PATH LINE SUBJECT' lines separated by
 tabs, SUBJECT being that of the commit that has the place as it is. KEY is made of what is changed, so it outlives changes
 elsewhere in the file. Places that only touch comments and includes, or that stand there for the tests, are left out.
 """
@@ -75,8 +75,12 @@ def main():
             key += f'-{seen[key]}'
         match = HEAD.match(head)
         first, count = int(match[2]), int(match[3] or 1)
+        turned = [line[1:] for line in body if line[0] == '-']
+        # git apply goes by the second number; where nothing goes, what comes is put behind the line of the first
+        head = f'@@ -{first},{count} +{first if count else first + 1},{len(turned)} @@'
         with open(os.path.join(out, key + '.patch'), 'w') as patch:
-            patch.write(f'--- a/{path}\n+++ b/{path}\n{head}\n' + '\n'.join(body) + '\n')
+            patch.write('\n'.join([f'--- a/{path}', f'+++ b/{path}', head, *('-' + line[1:] for line in body if line[0] == '+'),
+                                   *('+' + line for line in turned)]) + '\n')
         print(key, path, first, commit_of(repo, tip, path, first, count), sep='\t')
 
 
