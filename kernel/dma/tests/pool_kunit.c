@@ -388,6 +388,13 @@ static void pools_wait_for_a_device_that_needs_them(struct kunit *test)
 	/* it sets its masks */
 	ctx->dev = dma_test_device(test, "dma-kunit-other");
 	KUNIT_EXPECT_FALSE(test, atomic_pools_wait);
+	atomic_pools_wait = true;
+	KUNIT_EXPECT_EQ(test, 0, dma_set_mask(ctx->dev, DMA_BIT_MASK(64)));
+	KUNIT_EXPECT_FALSE(test, atomic_pools_wait);
+	atomic_pools_wait = true;
+	KUNIT_EXPECT_EQ(test, 0, dma_set_coherent_mask(ctx->dev,
+						       DMA_BIT_MASK(64)));
+	KUNIT_EXPECT_FALSE(test, atomic_pools_wait);
 
 	/* a driver that is content with the masks that there are does not */
 	atomic_pools_wait = true;
@@ -396,6 +403,22 @@ static void pools_wait_for_a_device_that_needs_them(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, atomic_pools_wait);
 	KUNIT_ASSERT_NOT_NULL(test, page);
 	dma_free_pages(ctx->dev, PAGE_SIZE, page, addr, DMA_BIDIRECTIONAL);
+}
+
+/* Who allocates although nothing was prepared has no luck once. */
+static void who_has_not_prepared_is_served_next_time(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	dma_addr_t addr;
+
+	need_atomic_pool(test);
+	flush_work(&atomic_pool_work);
+	atomic_pools_wait = true;
+	/* more than there is in any pool */
+	KUNIT_EXPECT_NULL(test, dma_alloc_pages(ctx->dev, SZ_16M, &addr,
+						DMA_BIDIRECTIONAL, GFP_ATOMIC));
+	flush_work(&atomic_pool_work);
+	KUNIT_EXPECT_FALSE(test, atomic_pools_wait);
 }
 
 struct preparation {
@@ -434,11 +457,25 @@ static void who_does_io_does_not_wait_for_pools(struct kunit *test)
 	destroy_work_on_stack(&p.work);
 }
 
-/* Pools that could not be filled are not taken for filled. */
+static void free_pool_memory(struct page *page, unsigned int order)
+{
+	if (!dma_release_from_contiguous(NULL, page, 1 << order))
+		__free_pages(page, order);
+}
+
+static void copy_chunk(struct gen_pool *pool, struct gen_pool_chunk *chunk,
+		       void *copy)
+{
+	*(struct gen_pool_chunk *)copy = *chunk;
+}
+
+/* Pools that could not be filled are not taken for filled, and are later on. */
 static void pools_that_are_refused_wait_on(struct kunit *test)
 {
 	struct dma_test *ctx = test->priv;
+	struct gen_pool_chunk chunk = {};
 	struct atomic_pool *pool;
+	struct page *leaked;
 	unsigned int order;
 
 	if (!ctx->platform->force || ctx->platform->real)
@@ -453,16 +490,29 @@ static void pools_that_are_refused_wait_on(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, atomic_pools_wait);
 	KUNIT_EXPECT_EQ(test, gen_pool_size(memory_of(pool)), 0);
 	KUNIT_EXPECT_EQ(test, ctx->shares, 0);
+	leaked = ctx->last_shared;
 
+	order = min(get_order(atomic_pool_size), MAX_PAGE_ORDER);
+	atomic_pool_work_fn(NULL);
+	KUNIT_EXPECT_FALSE(test, atomic_pools_wait);
+	KUNIT_EXPECT_EQ(test, gen_pool_size(memory_of(pool)), PAGE_SIZE << order);
+
+	gen_pool_for_each_chunk(memory_of(pool), copy_chunk, &chunk);
+	pool_size_kernel -= gen_pool_size(memory_of(pool));
 	gen_pool_destroy(memory_of(pool));
 	atomic_pool_kernel = machine_pool;
 	atomic_pools_wait = false;
 
+	/* nobody but this test knows of them */
+	xa_destroy(&ctx->shared);
+	if (IS_ENABLED(CONFIG_DMA_DIRECT_REMAP))
+		dma_common_free_remap((void *)chunk.start_addr,
+				      PAGE_SIZE << order);
+	free_pool_memory(pfn_to_page(PHYS_PFN(chunk.phys_addr)), order);
+
 	/* leaked, as it might have been shared in part */
-	order = min(get_order(atomic_pool_size), MAX_PAGE_ORDER);
-	KUNIT_ASSERT_EQ(test, page_count(ctx->last_shared), 1);
-	if (!dma_release_from_contiguous(NULL, ctx->last_shared, 1 << order))
-		__free_pages(ctx->last_shared, order);
+	KUNIT_ASSERT_EQ(test, page_count(leaked), 1);
+	free_pool_memory(leaked, order);
 }
 
 KUNIT_ARRAY_PARAM_DESC(dma_platform, dma_platforms, name);
@@ -477,6 +527,7 @@ static struct kunit_case dma_pool_cases[] = {
 	CASE(refused_share_does_not_expand_pool),
 	CASE(failed_expansion_leaves_nothing),
 	CASE(pools_wait_for_a_device_that_needs_them),
+	CASE(who_has_not_prepared_is_served_next_time),
 	CASE(who_does_io_does_not_wait_for_pools),
 	CASE(pools_that_are_refused_wait_on),
 	{ }
