@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """trees.py note TOP WORK TREE: takes what steps/trees has left in WORK/logs to TOP/results/TREE, as 'check|what it said' lines
-under a first one with the tree of the series; lines of another series are dropped.
+under a first one with the tree of the series; lines of another series are marked so until the check has run again.
 
 trees.py table TOP: prints the table of these files and puts it into TOP/README.md.
 """
@@ -12,6 +12,7 @@ import subprocess
 import sys
 
 VERDICT = re.compile(r'(ok|skip|FAIL) +(\S+) \(\d+ s\): (.*)')
+OLDER = ', of an older series'
 BEGIN, END = '<!-- written by make trees -->\n', '<!-- end -->\n'
 
 
@@ -40,7 +41,9 @@ def note(top, work, tree):
     name = os.path.join(top, 'results', tree)
     header = 'series ' + tip_of(work)
     old = lines(name)
-    rows = dict(line.split('|', 1) for line in old[1:]) if old[:1] == [header] else {}
+    rows = dict(line.split('|', 1) for line in old[1:])
+    if old[:1] != [header]:
+        rows = {check: what.removesuffix(OLDER) + OLDER for check, what in rows.items()}
     for line in lines(os.path.join(work, 'logs/trees.log')):
         match = VERDICT.match(line)
         if match:
@@ -67,7 +70,7 @@ def mutants(top, table, tree, series):
     missed = sum(verdict.startswith('**') for verdict in verdicts)
     return f'{len(verdicts) - equivalent - missed} of {len(verdicts)} caught' + \
         (f', {equivalent} equivalent' if equivalent else '') + \
-        ('' if any(series.split()[-1] in row for row in rows) else ', of an older series')
+        ('' if any(series.split()[-1] in row for row in rows) else OLDER)
 
 
 def table(top):
