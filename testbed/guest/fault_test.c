@@ -498,13 +498,20 @@ static void fault_prepare(struct point *p)
 	put_and_drop(p, dev, &op);
 }
 
+/* Of the pool that is tried first: newer kernels make none for GFP_KERNEL where all memory is for DMA */
 static uint64_t pool_bytes(void)
 {
-	char buf[32];
+	static const char *const pools[] = { "kernel", "dma32", "dma" };
+	char path[64], buf[32];
+	uint64_t bytes = 0;
+	unsigned int i;
 
-	if (read_file("/sys/kernel/debug/dma_pools/pool_size_kernel", buf, sizeof(buf)) <= 0)
-		return 0;
-	return strtoull(buf, NULL, 0);
+	for (i = 0; i < sizeof(pools) / sizeof(pools[0]) && !bytes; i++) {
+		snprintf(path, sizeof(path), "/sys/kernel/debug/dma_pools/pool_size_%s", pools[i]);
+		if (read_file(path, buf, sizeof(buf)) > 0)
+			bytes = strtoull(buf, NULL, 0);
+	}
+	return bytes;
 }
 
 /* A pool that has less than this left grows */
