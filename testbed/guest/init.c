@@ -23,6 +23,7 @@
 #include "model.h"
 #include "tests.h"
 
+static int test_boot_atomic(const char *group);
 static int test_log(const char *group);
 static int test_hang(const char *group);
 static int test_panic(const char *group);
@@ -33,6 +34,7 @@ static const struct group {
 	int (*run)(const char *group);
 } groups[] = {
 	{ "boot", test_boot },
+	{ "boot-atomic", test_boot_atomic },
 	{ "blk", test_blk },
 	{ "blk-limit", test_blk_limit },
 	{ "dma-pool", test_dma },
@@ -90,6 +92,28 @@ int test_boot(const char *group)
 	else
 		box_result(RESULT_OK, "boot: the host sees the pools and nothing else");
 	return !!wrong;
+}
+
+/*
+ * test_boot_atomic - nothing is shared for atomic allocations where each device
+ * has a pool of its own: before the driver, and without KUnit
+ */
+static int test_boot_atomic(const char *group)
+{
+	uint64_t pages;
+
+	(void)group;
+	if (model_compare("before any device may need atomic pools")) {
+		box_result(RESULT_FAIL, "atomic pools: the host does not see what it should");
+		return 1;
+	}
+	pages = model_atomic_pages();
+	if (pages)
+		box_result(RESULT_FAIL, "atomic pools: %llu pages are shared, and no device needs them",
+			   (unsigned long long)pages);
+	else
+		box_result(RESULT_OK, "atomic pools: nothing is shared before a device may need it");
+	return !!pages;
 }
 
 /* test_log - nothing: the kernel's own log is what is wanted */
