@@ -68,8 +68,9 @@ def mutants(top, table, tree, series):
         return 'not run'
     equivalent = sum(verdict.startswith('equivalent') for verdict in verdicts)
     missed = sum(verdict.startswith('**') for verdict in verdicts)
+    untried = re.search(r', \d+ not tried', '\n'.join(rows))
     return f'{len(verdicts) - equivalent - missed} of {len(verdicts)} caught' + \
-        (f', {equivalent} equivalent' if equivalent else '') + \
+        (f', {equivalent} equivalent' if equivalent else '') + (untried[0] if untried else '') + \
         ('' if any(series.split()[-1] in row for row in rows) else OLDER)
 
 
