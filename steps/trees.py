@@ -3,7 +3,7 @@
 """trees.py note TOP WORK TREE: takes what steps/trees has left in WORK/logs to TOP/results/TREE, as 'check|what it said' lines
 under a first one with the tree of the series; lines of another series are marked so until the check has run again.
 
-trees.py table TOP: prints the table of these files and puts it into TOP/README.md.
+trees.py table TOP: what these files come to, as the table in TOP/README.md, and all of it in TOP/results/README.md.
 """
 import datetime
 import os
@@ -14,6 +14,9 @@ import sys
 VERDICT = re.compile(r'(ok|skip|FAIL) +(\S+) \(\d+ s\): (.*)')
 OLDER = ', of an older series'
 BEGIN, END = '<!-- written by make trees -->\n', '<!-- end -->\n'
+ABOUT = ['linux', 'series', 'host', 'tools', 'last run']
+MUTANTS, HUNKS = 'mutants, by hand', 'places turned back, one by one'
+NOT_RUN = 'not run'
 
 
 def output(*command):
@@ -74,29 +77,79 @@ def mutants(top, table, tree, series):
         ('' if any(series.split()[-1] in row for row in rows) else OLDER)
 
 
+def cell(found, check, pattern):
+    """What a check has said, as short as 'pattern' has it: its groups, or what they came to."""
+    said = found.get(check, NOT_RUN)
+    if said.startswith('**fails**'):
+        return '**fails**'
+    plain = said.removesuffix(OLDER)
+    match = re.search(pattern, plain)
+    return ' '.join(match.groups()) + said[len(plain):] if match else said
+
+
+def all_checks(found):
+    said = [found[check] for check in found if check not in ABOUT + [MUTANTS, HUNKS]]
+    fail, skipped, older = (sum(map(test, said)) for test in (
+        lambda text: text.startswith('**fails**'), lambda text: text.startswith('skipped'),
+        lambda text: text.endswith(OLDER)))
+    return f'{len(said) - fail - skipped} passed, {fail} failed, {skipped} skipped' + \
+        (f'; {older} of them{OLDER[1:]}' if older else '')
+
+
+SUMMARY = {
+    # row of README.md: check, what of its last line
+    'git am': ('am', r'(\d+ patches)'),
+    'every commit builds, warns of nothing new and passes, arm64 and x86_64': ('bisect', r'(\d+ commits)'),
+    'KUnit, arm64 at EL1': ('kunit-arm64', r'(\d+) tests( passed.*)'),
+    'KUnit, x86_64': ('kunit-x86_64', r'(\d+) tests( passed.*)'),
+    'KUnit, protected guest': ('guest', r'KUnit ([^;]*)'),
+    'audits and block I/O, protected guest': ('guest', r'audits and block I/O ([^;]*)'),
+    'what the host sees of secrets, protected guest': ('guest', r'secrets ([^;]*)'),
+    'kselftest, protected guest': ('guest', r'kselftest ([^;]*)'),
+    'each operation with each fault, protected guest': ('long/faults', r'(\d+ passed, \d+ failed)'),
+    'without the series': ('long/unpatched', r'(\d+ of \d+ defects shown; \d+ tests fail)'),
+}
+
+
+def summary(found):
+    """The rows of README.md, of one tree."""
+    return {'Linux': re.sub(r'^Linux (\S+) .*', r'\1', found['linux']),
+            **{row: cell(found, *what).replace('  ', ' ') for row, what in SUMMARY.items()},
+            'all checks': all_checks(found), MUTANTS: found[MUTANTS], HUNKS: found[HUNKS], 'last run': found['last run']}
+
+
+def write(name, text):
+    with open(name + '.new', 'w') as f:
+        f.write(text)
+    os.replace(name + '.new', name)
+
+
 def table(top):
     trees = sorted(os.listdir(os.path.join(top, 'trees')), key=lambda name: [int(n) for n in re.findall(r'\d+', name)])
-    found, order = {}, []
+    found = {}
     for tree in trees:
         old = lines(os.path.join(top, 'results', tree))
+        if not old:
+            continue
         found[tree] = dict(line.split('|', 1) for line in old[1:])
-        order += [what for what in found[tree] if what not in order]
-        for what, name in (('mutants, by hand', 'TABLE'), ('places turned back, one by one', 'HUNKS')):
-            found[tree][what] = mutants(top, name, tree, old[0] if old else '?')
-    about = ['linux', 'series']
-    last = ['mutants, by hand', 'places turned back, one by one', 'host', 'tools', 'last run']
-    order = about + sorted(what for what in order if what not in about + last) + last
-    rows = ['| | ' + ' | '.join(trees) + ' |', '|---' * (len(trees) + 1) + '|']
-    rows += [f'| {what} | ' + ' | '.join(found[tree].get(what, 'not run') for tree in trees) + ' |' for what in order]
+        for what, name in ((MUTANTS, 'TABLE'), (HUNKS, 'HUNKS')):
+            found[tree][what] = mutants(top, name, tree, old[0])
+    shown = {tree: summary(found[tree]) for tree in found}
+    rows = ['| | ' + ' | '.join(found) + ' |', '|---' * (len(found) + 1) + '|']
+    rows += [f'| {what} | ' + ' | '.join(shown[tree][what] for tree in found) + ' |' for what in next(iter(shown.values()))]
     text = '\n'.join(rows) + '\n'
     print(text, end='')
     readme = os.path.join(top, 'README.md')
     with open(readme) as f:
         before, rest = f.read().split(BEGIN)
-    after = rest.split(END, 1)[1]
-    with open(readme + '.new', 'w') as f:
-        f.write(before + BEGIN + '\n' + text + '\n' + END + after)
-    os.replace(readme + '.new', readme)
+    write(readme, before + BEGIN + '\n' + text + '\n' + END + rest.split(END, 1)[1])
+
+    text = BEGIN + '# What each check has said\n'
+    checks = sorted({check for tree in found for check in found[tree] if check not in ABOUT + [MUTANTS, HUNKS]})
+    for tree in found:
+        text += f'\n## {tree}\n\n| | |\n|---|---|\n'
+        text += ''.join(f'| {what} | {found[tree].get(what, NOT_RUN)} |\n' for what in ABOUT + checks + [MUTANTS, HUNKS])
+    write(os.path.join(top, 'results/README.md'), text)
 
 
 if __name__ == '__main__':
