@@ -3,6 +3,7 @@
  * A second kernel, the same as this one, started in its place or by its panic.
  * It runs the groups that follow on the command line.  What this kernel has
  * shared must be private by then, except for what the second one shares, too.
+ * After a panic it stays as it is, for the devices that still work on it.
  */
 #define _GNU_SOURCE
 #include <errno.h>

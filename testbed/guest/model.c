@@ -336,11 +336,41 @@ static void find_queues(void)
 			}
 }
 
+/*
+ * A kernel that a panic has started knows nothing of what the one before has
+ * shared, nor does it touch that memory: it stays as it is.
+ */
+static void find_crashed(void)
+{
+	static struct set seen, own;
+	FILE *f = NULL;
+	uint64_t from, to;
+	char line[256];
+	int n;
+
+	if (!access("/proc/vmcore", F_OK))
+		f = fopen("/proc/iomem", "re");
+	if (!f)
+		return;
+	own.n = 0;
+	while (fgets(line, sizeof(line), f))
+		if (strstr(line, "System RAM") &&
+		    sscanf(line, "%" SCNx64 "-%" SCNx64, &from, &to) == 2)
+			set_add(&own, from, to + 1 - from);
+	fclose(f);
+	n = box_audit(0, 0, NULL, seen.range, SET_MAX / 2);
+	if (n < 0)
+		return;
+	seen.n = n;
+	set_minus(&seen, &own, &pools);
+}
+
 /* model_init - what is visible after boot */
 void model_init(void)
 {
 	pools.n = atomic.n = bounce.n = held.n = 0;
 	known_more.n = known_less.n = 0;
+	find_crashed();
 	bounce_known = false;
 	find_bounce();
 	if (*model_disks_pool())

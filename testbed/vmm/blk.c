@@ -273,6 +273,26 @@ void disk_hold(struct disk *disk, bool hold)
 		blk_notify(&disk->vdev);
 }
 
+/*
+ * disks_of_crashed_kernel - do what the kernel that has crashed had asked for
+ *
+ * Nobody has told the disks that it is no more, and they still do its DMA.
+ */
+void disks_of_crashed_kernel(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < MAX_DISKS; i++) {
+		uint64_t before = disks[i].done;
+
+		if (!disks[i].data || !disks[i].held)
+			continue;
+		disk_hold(disks + i, false);
+		report("disk %s: %" PRIu64 " requests of the kernel that has crashed are done",
+		       disks[i].name, disks[i].done - before);
+	}
+}
+
 /* disk_mode - have the disk do requests for data badly, or well again */
 void disk_mode(struct disk *disk, enum disk_mode mode)
 {

@@ -188,6 +188,7 @@ int disk_init(unsigned int nr, const char *name, uint64_t sectors);
 struct disk *disk_get(uint64_t nr);
 void *disk_data(struct disk *disk, uint64_t sector, uint64_t sectors);
 void disk_hold(struct disk *disk, bool hold);
+void disks_of_crashed_kernel(void);
 void disk_stats(struct disk *disk, uint64_t stats[3]);
 void disk_mode(struct disk *disk, enum disk_mode mode);
 bool disk_queue(struct disk *disk, uint64_t parts[6]);

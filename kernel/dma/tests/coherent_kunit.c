@@ -8,7 +8,9 @@
 #include <kunit/static_stub.h>
 #include <kunit/test.h>
 #include <kunit/test-bug.h>
+#include <linux/completion.h>
 #include <linux/sizes.h>
+#include <linux/workqueue.h>
 
 #include "platform.h"
 
@@ -18,6 +20,22 @@
  */
 #define REGION_BASE	(512ULL * SZ_1G)
 #define REGION_SIZE	SZ_64K
+
+/* A device that attaches while another one does, which makes the region. */
+static struct latecomer {
+	struct work_struct work;
+	struct completion done;
+	struct device *dev;
+	int ret;
+} *latecomer;
+
+static void attach_late(struct work_struct *work)
+{
+	struct latecomer *late = container_of(work, struct latecomer, work);
+
+	late->ret = rmem_dma_device_init(dev_get_drvdata(late->dev), late->dev);
+	complete(&late->done);
+}
 
 static int region_set_memory_decrypted(unsigned long addr, int numpages)
 {
@@ -31,6 +49,12 @@ static int region_set_memory_decrypted(unsigned long addr, int numpages)
 	if (ctx->refuse_share && !--ctx->refuse_share)
 		return -EPERM;
 	ctx->shares += numpages;
+	if (latecomer) {
+		schedule_work(&latecomer->work);
+		KUNIT_EXPECT_EQ(test, 0,
+				wait_for_completion_timeout(&latecomer->done,
+							    HZ / 5));
+	}
 	return 0;
 }
 
@@ -81,6 +105,32 @@ static void own_memory_is_shared_once(struct kunit *test)
 	rmem_dma_device_release(rmem, ctx->dev);
 }
 
+/* Who comes while the region is made waits for it. */
+static void own_memory_is_made_once(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	struct reserved_mem *rmem = make_region(test);
+	struct latecomer late = {
+		.dev = dma_test_device(test, "dma-kunit-second"),
+	};
+
+	if (!ctx->platform->force || ctx->platform->real)
+		kunit_skip(test, "nothing is done while another device could come");
+
+	dev_set_drvdata(late.dev, rmem);
+	init_completion(&late.done);
+	INIT_WORK_ONSTACK(&late.work, attach_late);
+	latecomer = &late;
+	KUNIT_EXPECT_EQ(test, 0, rmem_dma_device_init(rmem, ctx->dev));
+	latecomer = NULL;
+	flush_work(&late.work);
+	KUNIT_EXPECT_EQ(test, late.ret, 0);
+	KUNIT_EXPECT_PTR_EQ(test, ctx->dev->dma_mem, late.dev->dma_mem);
+	destroy_work_on_stack(&late.work);
+	rmem_dma_device_release(rmem, late.dev);
+	rmem_dma_device_release(rmem, ctx->dev);
+}
+
 static void own_memory_that_is_refused_is_not_used(struct kunit *test)
 {
 	struct dma_test *ctx = test->priv;
@@ -124,6 +174,7 @@ KUNIT_ARRAY_PARAM_DESC(dma_platform, dma_platforms, name);
 
 static struct kunit_case dma_own_cases[] = {
 	CASE(own_memory_is_shared_once),
+	CASE(own_memory_is_made_once),
 	CASE(own_memory_that_is_refused_is_not_used),
 	CASE(own_memory_of_trusted_device_is_private),
 	{ }

@@ -483,6 +483,46 @@ static void refused_pool_is_not_used(struct kunit *test)
 					      ctx->rmem.size));
 }
 
+/* Part of a page cannot be shared, and is not needed where nothing is. */
+static void pool_is_shared_in_whole_pages_or_refused(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	bool force = ctx->platform->force;
+
+	KUNIT_EXPECT_EQ(test, force,
+			!!dma_test_try_restricted_pool(test, POOL_SIZE - SZ_2K));
+	swiotlb_dev_init(ctx->dev);
+	if (!force)
+		return;
+	ctx->rmem.base += SZ_2K;
+	ctx->rmem.size = POOL_SIZE - PAGE_SIZE;
+	KUNIT_EXPECT_NE(test, 0, dma_test_try_attach(test, ctx->dev));
+	ctx->rmem.base -= SZ_2K;
+	KUNIT_EXPECT_NULL(test, ctx->rmem.priv);
+	KUNIT_EXPECT_EQ(test, ctx->shares, 0);
+}
+
+/* A mapping that only some allocations need is not worth the pool. */
+static void pool_without_a_mapping_serves_who_may_sleep(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	struct chunk chunk;
+
+	if (!IS_ENABLED(CONFIG_DMA_DIRECT_REMAP) || !ctx->platform->noncoherent)
+		kunit_skip(test, "nothing is remapped");
+
+	ctx->refuse_remap = true;
+	dma_test_restricted_pool(test, POOL_SIZE);
+	ctx->refuse_remap = false;
+	KUNIT_EXPECT_FALSE(test, chunk_alloc(ctx, &chunk, false, PAGE_SIZE,
+					     GFP_ATOMIC));
+	KUNIT_ASSERT_TRUE(test, chunk_alloc(ctx, &chunk, false, PAGE_SIZE,
+					    GFP_KERNEL));
+	expect_sound(test, &chunk);
+	chunk_free(ctx, &chunk);
+	KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
+}
+
 /* Without private memory to share is to do nothing, which 7.3 does not ask for. */
 #ifdef __DMA_ATTR_ALLOC_CC_SHARED
 #define NOTHING_TO_SHARE	0
@@ -648,6 +688,8 @@ static struct kunit_case dma_restricted_cases[] = {
 	CASE(restricted_free_after_release),
 	CASE(restricted_pool_is_shared_once),
 	CASE(refused_pool_is_not_used),
+	CASE(pool_is_shared_in_whole_pages_or_refused),
+	CASE(pool_without_a_mapping_serves_who_may_sleep),
 	{ }
 };
 

@@ -111,8 +111,10 @@ static int sim_set_memory(unsigned long addr, int numpages, bool share)
 		ctx->last_shared = pfn_to_page(pfn);
 
 	for (end = pfn + numpages; pfn < end; pfn++, addr += PAGE_SIZE) {
-		if (*refuse && !--*refuse)
+		if (*refuse && !--*refuse) {
+			ctx->last_refused = pfn_to_page(pfn);
 			return -EPERM;
+		}
 		if (ctx->platform->once && !!xa_load(&ctx->shared, pfn) == share) {
 			ctx->refused++;
 			return -EPERM;

@@ -59,6 +59,7 @@ extern const struct dma_platform dma_platforms[DMA_PLATFORMS];
  * @pool_mapping: what was mapped then, which the kernel keeps for good
  * @must_not_sleep: value of dma_stub_must_not_sleep at the start
  * @last_shared: first page of the range that was last asked to be shared
+ * @last_refused: page that was last refused to be shared or made private
  * @rmem:	the restricted pool's memory region
  * @pool_order:	order of the pages that the restricted pool was made of
  */
@@ -78,6 +79,7 @@ struct dma_test {
 	void *pool_mapping;
 	int must_not_sleep;
 	struct page *last_shared;
+	struct page *last_refused;
 	struct reserved_mem rmem;
 	unsigned int pool_order;
 };

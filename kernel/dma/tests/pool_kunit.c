@@ -7,9 +7,11 @@
  */
 #include <kunit/static_stub.h>
 #include <kunit/test.h>
+#include <linux/delay.h>
 #include <linux/dma-direct.h>
 #include <linux/dma-mapping.h>
 #include <linux/mm.h>
+#include <linux/swiotlb.h>
 
 #include "platform.h"
 
@@ -54,19 +56,7 @@ static struct dma_gen_pool *empty_pool(struct kunit *test)
 	return pool;
 }
 
-static struct dma_gen_pool machine_pool;
-
-static void replace_kernel_pool(struct dma_gen_pool *pool)
-{
-	machine_pool = atomic_pool_kernel;
-	atomic_pool_kernel = *pool;
-}
-
-static void remove_kernel_pool(void)
-{
-	machine_pool = atomic_pool_kernel;
-	atomic_pool_kernel.pool = NULL;
-}
+#define replace_pool(pool, other)	((pool) = *(other))
 #else
 #define atomic_pool		gen_pool
 #define memory_of(atomic)	(atomic)
@@ -83,18 +73,7 @@ static struct gen_pool *empty_pool(struct kunit *test)
 	return pool;
 }
 
-static struct gen_pool *machine_pool;
-
-static void replace_kernel_pool(struct gen_pool *pool)
-{
-	machine_pool = atomic_pool_kernel;
-	atomic_pool_kernel = pool;
-}
-
-static void remove_kernel_pool(void)
-{
-	replace_kernel_pool(NULL);
-}
+#define replace_pool(pool, other)	((pool) = (other))
 #endif
 
 /*
@@ -205,6 +184,18 @@ static bool stop_holding(struct page *page, size_t size, int count)
 	return untouched;
 }
 
+/* Frees what came from an atomic pool, which takes it back as it is. */
+static void give_back(struct kunit *test, struct page *page, size_t size,
+		      dma_addr_t addr)
+{
+	struct dma_test *ctx = test->priv;
+	int count = hold(page, size);
+
+	dma_free_pages(ctx->dev, size, page, addr, DMA_BIDIRECTIONAL);
+	KUNIT_EXPECT_TRUE(test, stop_holding(page, size, count));
+	KUNIT_EXPECT_EQ(test, ctx->unshares, 0);
+}
+
 static void atomic_pages_go_back_to_pool(struct kunit *test)
 {
 	struct dma_test *ctx = test->priv;
@@ -212,7 +203,6 @@ static void atomic_pages_go_back_to_pool(struct kunit *test)
 	struct page *page;
 	unsigned int i;
 	dma_addr_t addr;
-	int count;
 
 	need_atomic_pool(test);
 	for (i = 0; i < 2; i++) {
@@ -221,12 +211,7 @@ static void atomic_pages_go_back_to_pool(struct kunit *test)
 		KUNIT_ASSERT_NOT_NULL(test, page);
 		expect_from_atomic_pool(test, page_address(page), addr,
 					PAGE_SIZE);
-
-		count = hold(page, PAGE_SIZE);
-		dma_free_pages(ctx->dev, PAGE_SIZE, page, addr,
-			       DMA_BIDIRECTIONAL);
-		KUNIT_EXPECT_TRUE(test, stop_holding(page, PAGE_SIZE, count));
-		KUNIT_EXPECT_EQ(test, ctx->unshares, 0);
+		give_back(test, page, PAGE_SIZE, addr);
 		KUNIT_EXPECT_EQ(test, pools_used(), used);
 	}
 }
@@ -239,7 +224,6 @@ static void atomic_pages_of_all_sizes_go_back(struct kunit *test)
 	dma_addr_t addrs[ARRAY_SIZE(sizes)];
 	size_t used = pools_used();
 	unsigned int i, n;
-	int count;
 
 	need_atomic_pool(test);
 	for (n = 0; n < ARRAY_SIZE(sizes); n++) {
@@ -250,35 +234,21 @@ static void atomic_pages_of_all_sizes_go_back(struct kunit *test)
 	}
 	KUNIT_EXPECT_EQ(test, n, ARRAY_SIZE(sizes));
 
-	for (i = 0; i < n; i++) {
-		count = hold(pages[i], sizes[i]);
-		dma_free_pages(ctx->dev, sizes[i], pages[i], addrs[i],
-			       DMA_BIDIRECTIONAL);
-		KUNIT_EXPECT_TRUE(test, stop_holding(pages[i], sizes[i], count));
-	}
-	KUNIT_EXPECT_EQ(test, ctx->unshares, 0);
+	for (i = 0; i < n; i++)
+		give_back(test, pages[i], sizes[i], addrs[i]);
 	KUNIT_EXPECT_EQ(test, pools_used(), used);
 }
 
-/* If there is no pool for GFP_KERNEL the others serve, and get theirs back. */
-static void other_pools_serve_without_that_of_the_kernel(struct kunit *test)
+/* The pools that there are serve any device that can reach them. */
+static void expect_pools_serve(struct kunit *test)
 {
 	static const u64 masks[] = { DMA_BIT_MASK(64), DMA_BIT_MASK(32) };
 	struct dma_test *ctx = test->priv;
+	size_t used = pools_used();
 	struct page *page;
 	unsigned int i;
 	dma_addr_t addr;
-	size_t used;
-	int count;
 
-	need_atomic_pool(test);
-	if (ctx->platform->real)
-		kunit_skip(test, "the machine needs its pool");
-	if (!(pool_size_dma + pool_size_dma32))
-		kunit_skip(test, "there are no others");
-
-	remove_kernel_pool();
-	used = pools_used();
 	for (i = 0; i < ARRAY_SIZE(masks); i++) {
 		ctx->dev->coherent_dma_mask =
 			dma_test_shared_addr(ctx, masks[i]);
@@ -288,14 +258,32 @@ static void other_pools_serve_without_that_of_the_kernel(struct kunit *test)
 		if (!page)
 			continue;
 		KUNIT_EXPECT_EQ(test, pools_used(), used + PAGE_SIZE);
-		count = hold(page, PAGE_SIZE);
-		dma_free_pages(ctx->dev, PAGE_SIZE, page, addr,
-			       DMA_BIDIRECTIONAL);
-		KUNIT_EXPECT_TRUE(test, stop_holding(page, PAGE_SIZE, count));
-		KUNIT_EXPECT_EQ(test, ctx->unshares, 0);
+		give_back(test, page, PAGE_SIZE, addr);
 		KUNIT_EXPECT_EQ(test, pools_used(), used);
 	}
-	atomic_pool_kernel = machine_pool;
+}
+
+/* Where pools could not be made the others serve, and get theirs back. */
+static void other_pools_serve_without_some(struct kunit *test)
+{
+	typeof(atomic_pool_kernel) kernel = atomic_pool_kernel;
+	typeof(atomic_pool_dma32) dma32 = atomic_pool_dma32;
+	struct dma_test *ctx = test->priv;
+
+	need_atomic_pool(test);
+	if (ctx->platform->real)
+		kunit_skip(test, "the machine needs its pool");
+	if (!(pool_size_dma + pool_size_dma32))
+		kunit_skip(test, "there are no others");
+
+	memset(&atomic_pool_kernel, 0, sizeof(atomic_pool_kernel));
+	expect_pools_serve(test);
+	if (pool_size_dma) {
+		memset(&atomic_pool_dma32, 0, sizeof(atomic_pool_dma32));
+		expect_pools_serve(test);
+	}
+	atomic_pool_kernel = kernel;
+	atomic_pool_dma32 = dma32;
 }
 
 /* Ordinary memory is not taken for a pool's, wherever it lies. */
@@ -351,7 +339,9 @@ static void refused_share_does_not_expand_pool(struct kunit *test)
 static void failed_expansion_leaves_nothing(struct kunit *test)
 {
 	struct dma_test *ctx = test->priv;
+	struct page *first = NULL;
 	struct atomic_pool *pool;
+	unsigned int i;
 
 	if (ctx->platform->real)
 		kunit_skip(test, "the simulation counts the pages");
@@ -359,11 +349,18 @@ static void failed_expansion_leaves_nothing(struct kunit *test)
 	pool = empty_pool(test);
 	kunit_activate_static_stub(test, dma_stub_gen_pool_add_virt,
 				   sim_gen_pool_add_virt);
-	KUNIT_EXPECT_EQ(test, -EXDEV, atomic_pool_expand(pool, 4 * PAGE_SIZE,
-							 GFP_KERNEL));
-	KUNIT_EXPECT_EQ(test, ctx->shares, 4);
-	KUNIT_EXPECT_EQ(test, ctx->unshares, 4);
-	KUNIT_EXPECT_EQ(test, page_count(ctx->last_shared), 0);
+	for (i = 1; i <= 2; i++) {
+		KUNIT_EXPECT_EQ(test, -EXDEV,
+				atomic_pool_expand(pool, 4 * PAGE_SIZE,
+						   GFP_KERNEL));
+		KUNIT_EXPECT_EQ(test, ctx->shares, i * 4);
+		KUNIT_EXPECT_EQ(test, ctx->unshares, i * 4);
+		KUNIT_EXPECT_EQ(test, page_count(ctx->last_shared), 0);
+		/* CMA gives the first ones that it knows to be free */
+		if (first && is_migrate_cma_page(first))
+			KUNIT_EXPECT_PTR_EQ(test, ctx->last_shared, first);
+		first = ctx->last_shared;
+	}
 	KUNIT_EXPECT_EQ(test, gen_pool_size(memory_of(pool)), 0);
 	gen_pool_destroy(memory_of(pool));
 }
@@ -469,51 +466,140 @@ static void copy_chunk(struct gen_pool *pool, struct gen_pool_chunk *chunk,
 	*(struct gen_pool_chunk *)copy = *chunk;
 }
 
-/* Pools that could not be filled are not taken for filled, and are later on. */
-static void pools_that_are_refused_wait_on(struct kunit *test)
+static void free_filled_pool(struct kunit *test, struct atomic_pool *pool,
+			     unsigned int order)
 {
-	struct dma_test *ctx = test->priv;
 	struct gen_pool_chunk chunk = {};
-	struct atomic_pool *pool;
-	struct page *leaked;
-	unsigned int order;
 
-	if (!ctx->platform->force || ctx->platform->real)
-		kunit_skip(test, "no share to refuse");
-
-	flush_work(&atomic_pool_work);
-	pool = empty_pool(test);
-	replace_kernel_pool(pool);
-	atomic_pools_wait = true;
-	ctx->refuse_share = 1;
-	atomic_pool_work_fn(NULL);
-	KUNIT_EXPECT_TRUE(test, atomic_pools_wait);
-	KUNIT_EXPECT_EQ(test, gen_pool_size(memory_of(pool)), 0);
-	KUNIT_EXPECT_EQ(test, ctx->shares, 0);
-	leaked = ctx->last_shared;
-
-	order = min(get_order(atomic_pool_size), MAX_PAGE_ORDER);
-	atomic_pool_work_fn(NULL);
-	KUNIT_EXPECT_FALSE(test, atomic_pools_wait);
 	KUNIT_EXPECT_EQ(test, gen_pool_size(memory_of(pool)), PAGE_SIZE << order);
-
 	gen_pool_for_each_chunk(memory_of(pool), copy_chunk, &chunk);
-	pool_size_kernel -= gen_pool_size(memory_of(pool));
 	gen_pool_destroy(memory_of(pool));
-	atomic_pool_kernel = machine_pool;
-	atomic_pools_wait = false;
-
-	/* nobody but this test knows of them */
-	xa_destroy(&ctx->shared);
+	if (!chunk.phys_addr)
+		return;
 	if (IS_ENABLED(CONFIG_DMA_DIRECT_REMAP))
 		dma_common_free_remap((void *)chunk.start_addr,
 				      PAGE_SIZE << order);
 	free_pool_memory(pfn_to_page(PHYS_PFN(chunk.phys_addr)), order);
+}
+
+/*
+ * Pools that could not be filled are not taken for filled, and are later on.
+ * One that is does not do for another one.
+ */
+static void pools_that_are_refused_wait_on(struct kunit *test)
+{
+	typeof(atomic_pool_kernel) kernel = atomic_pool_kernel;
+	unsigned long size_kernel = pool_size_kernel;
+	typeof(atomic_pool_dma) dma = atomic_pool_dma;
+	unsigned long size_dma = pool_size_dma;
+	struct atomic_pool *pool, *other;
+	struct dma_test *ctx = test->priv;
+	struct page *leaked;
+	unsigned int order;
+
+	if (!IS_ENABLED(CONFIG_ZONE_DMA))
+		kunit_skip(test, "there is one pool only");
+	if (!ctx->platform->force || ctx->platform->real)
+		kunit_skip(test, "no share to refuse");
+
+	flush_work(&atomic_pool_work);
+	order = min(get_order(atomic_pool_size), MAX_PAGE_ORDER);
+	pool = empty_pool(test);
+	other = empty_pool(test);
+	replace_pool(atomic_pool_kernel, pool);
+	replace_pool(atomic_pool_dma, other);
+	atomic_pools_wait = true;
+	/* this one comes first */
+	ctx->refuse_share = 1;
+	atomic_pool_work_fn(NULL);
+	KUNIT_EXPECT_TRUE(test, atomic_pools_wait);
+	KUNIT_EXPECT_EQ(test, gen_pool_size(memory_of(other)), 0);
+	KUNIT_EXPECT_EQ(test, gen_pool_size(memory_of(pool)), PAGE_SIZE << order);
+	KUNIT_EXPECT_EQ(test, ctx->shares, 1 << order);
+	leaked = ctx->last_refused;
+
+	atomic_pool_work_fn(NULL);
+	KUNIT_EXPECT_FALSE(test, atomic_pools_wait);
+	atomic_pool_kernel = kernel;
+	pool_size_kernel = size_kernel;
+	atomic_pool_dma = dma;
+	pool_size_dma = size_dma;
+	atomic_pools_wait = false;
+
+	/* nobody but this test knows of them */
+	xa_destroy(&ctx->shared);
+	free_filled_pool(test, pool, order);
+	free_filled_pool(test, other, order);
 
 	/* leaked, as it might have been shared in part */
 	KUNIT_ASSERT_EQ(test, page_count(leaked), 1);
 	free_pool_memory(leaked, order);
 }
+
+#ifdef CONFIG_SWIOTLB_DYNAMIC
+static void do_not_grow(struct work_struct *work)
+{
+}
+
+/*
+ * When the bounce buffers run out where one must not sleep, the memory of an
+ * atomic pool takes their place. It is used as its device sees it.
+ */
+static void transient_pool_is_used_as_its_device_sees_it(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	unsigned int patience = 500;
+	struct io_tlb_mem *full;
+	struct io_tlb_pool *pool;
+	dma_addr_t addr;
+	phys_addr_t phys;
+	size_t used;
+	void *buf;
+
+	need_atomic_pool(test);
+	full = kunit_kzalloc(test, sizeof(*full), GFP_KERNEL);
+	buf = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, full);
+	KUNIT_ASSERT_NOT_NULL(test, buf);
+	memset(buf, 0x55, PAGE_SIZE);
+	full->can_grow = true;
+	full->cc_shared = true;
+	full->nslabs = IO_TLB_SEGSIZE;
+	full->phys_limit = DMA_BIT_MASK(64);
+	spin_lock_init(&full->lock);
+	INIT_LIST_HEAD(&full->pools);
+	INIT_WORK(&full->dyn_alloc, do_not_grow);
+
+	used = pools_used();
+	ctx->dev->dma_io_tlb_mem = full;
+	addr = swiotlb_map(ctx->dev, virt_to_phys(buf), PAGE_SIZE,
+			   DMA_TO_DEVICE, 0);
+	KUNIT_EXPECT_NE(test, addr, DMA_MAPPING_ERROR);
+	if (addr == DMA_MAPPING_ERROR)
+		goto out;
+	phys = dma_to_phys(ctx->dev, addr);
+	KUNIT_EXPECT_GT(test, pools_used(), used);
+	pool = swiotlb_find_pool(ctx->dev, phys);
+	KUNIT_EXPECT_NOT_NULL(test, pool);
+	if (pool) {
+		bool cached = pool->vaddr == phys_to_virt(pool->start);
+
+		KUNIT_EXPECT_EQ(test, cached, !ctx->platform->noncoherent ||
+				!IS_ENABLED(CONFIG_DMA_DIRECT_REMAP));
+		KUNIT_EXPECT_EQ(test, 0, memcmp(pool->vaddr + (phys - pool->start),
+						buf, PAGE_SIZE));
+	}
+	swiotlb_tbl_unmap_single(ctx->dev, phys, PAGE_SIZE, DMA_TO_DEVICE, 0);
+	/* it is freed in the background, not before nobody can look at it */
+	while (pools_used() != used && patience--)
+		msleep(10);
+	KUNIT_EXPECT_EQ(test, pools_used(), used);
+	KUNIT_EXPECT_EQ(test, ctx->unshares, 0);
+out:
+	flush_work(&full->dyn_alloc);
+	swiotlb_dev_init(ctx->dev);
+}
+#endif
 
 KUNIT_ARRAY_PARAM_DESC(dma_platform, dma_platforms, name);
 #define CASE(name) KUNIT_CASE_PARAM(name, dma_platform_gen_params)
@@ -522,7 +608,7 @@ static struct kunit_case dma_pool_cases[] = {
 	CASE(atomic_coherent_goes_back_to_pool),
 	CASE(atomic_pages_go_back_to_pool),
 	CASE(atomic_pages_of_all_sizes_go_back),
-	CASE(other_pools_serve_without_that_of_the_kernel),
+	CASE(other_pools_serve_without_some),
 	CASE(other_pages_do_not_go_to_pool),
 	CASE(refused_share_does_not_expand_pool),
 	CASE(failed_expansion_leaves_nothing),
@@ -530,6 +616,9 @@ static struct kunit_case dma_pool_cases[] = {
 	CASE(who_has_not_prepared_is_served_next_time),
 	CASE(who_does_io_does_not_wait_for_pools),
 	CASE(pools_that_are_refused_wait_on),
+#ifdef CONFIG_SWIOTLB_DYNAMIC
+	CASE(transient_pool_is_used_as_its_device_sees_it),
+#endif
 	{ }
 };
 
@@ -540,4 +629,5 @@ static struct kunit_suite dma_pool_suite = {
 	.test_cases = dma_pool_cases,
 };
 
-kunit_test_suite(dma_pool_suite);
+/* The pools are replaced here, which is not possible once the kernel has booted. */
+kunit_test_init_section_suite(dma_pool_suite);

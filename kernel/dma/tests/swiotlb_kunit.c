@@ -354,6 +354,17 @@ static void largest_request_fits(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
 }
 
+/* Where there is no pool nothing is bounced, so a pool sets no limit. */
+static void no_pool_is_no_limit(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	struct io_tlb_mem none = {};
+
+	ctx->dev->dma_io_tlb_mem = &none;
+	KUNIT_EXPECT_EQ(test, swiotlb_max_mapping_size(ctx->dev), SZ_256K);
+	swiotlb_dev_init(ctx->dev);
+}
+
 /* A device without a pool of its own is given what the host can see. */
 static void default_pool_is_shared(struct kunit *test)
 {
@@ -449,28 +460,41 @@ static void __init put_default_pool_aside(struct kunit *test)
 #endif
 }
 
-#define DEFAULT_POOL_SIZE	SZ_2M
-#define DEFAULT_POOL_ORDER	get_order(DEFAULT_POOL_SIZE)
+#define EARLY_POOL_ORDER	5
+#define EARLY_POOL_SLOTS	((PAGE_SIZE << EARLY_POOL_ORDER) >> IO_TLB_SHIFT)
+
+/* Less than a page and not at its start, so that they cannot be freed. */
+struct early_tables {
+	unsigned long start_of_page;
+	struct io_tlb_area area;
+	struct io_tlb_slot slots[EARLY_POOL_SLOTS];
+};
+
+/* A default pool as there is one early in the boot, and not shared yet. */
+static struct page *__init early_default_pool(struct kunit *test)
+{
+	struct io_tlb_pool *pool = &io_tlb_default_mem.defpool;
+	struct early_tables *tables;
+	struct page *pages;
+
+	put_default_pool_aside(test);
+	tables = kunit_kzalloc(test, sizeof(*tables), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, tables);
+	pages = alloc_pages(GFP_KERNEL, EARLY_POOL_ORDER);
+	KUNIT_ASSERT_NOT_NULL(test, pages);
+	pool->areas = &tables->area;
+	pool->slots = tables->slots;
+	swiotlb_init_io_tlb_pool(pool, page_to_phys(pages), page_address(pages),
+				 EARLY_POOL_SLOTS, false, 1);
+	add_mem_pool(&io_tlb_default_mem, pool);
+	return pages;
+}
 
 static void __init refused_early_default_pool_is_not_used(struct kunit *test)
 {
-	const unsigned long nslabs = DEFAULT_POOL_SIZE >> IO_TLB_SHIFT;
-	struct io_tlb_pool *pool = &io_tlb_default_mem.defpool;
 	struct dma_test *ctx = test->priv;
-	struct page *pages;
+	struct page *pages = early_default_pool(test);
 	dma_addr_t addr;
-
-	put_default_pool_aside(test);
-	pages = alloc_pages(GFP_KERNEL, DEFAULT_POOL_ORDER);
-	KUNIT_ASSERT_NOT_NULL(test, pages);
-	pool->areas = kunit_kcalloc(test, 1, sizeof(*pool->areas), GFP_KERNEL);
-	pool->slots = kunit_kcalloc(test, nslabs, sizeof(*pool->slots),
-				    GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, pool->areas);
-	KUNIT_ASSERT_NOT_NULL(test, pool->slots);
-	swiotlb_init_io_tlb_pool(pool, page_to_phys(pages), page_address(pages),
-				 nslabs, false, 1);
-	add_mem_pool(&io_tlb_default_mem, pool);
 
 	ctx->refuse_share = 3;
 	swiotlb_update_mem_attributes();
@@ -485,8 +509,11 @@ static void __init refused_early_default_pool_is_not_used(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, addr, DMA_MAPPING_ERROR);
 
 	xa_destroy(&ctx->shared);
-	__free_pages(pages, DEFAULT_POOL_ORDER);
+	__free_pages(pages, EARLY_POOL_ORDER);
 }
+
+#define LATE_POOL_SIZE	SZ_2M
+#define LATE_POOL_ORDER	get_order(LATE_POOL_SIZE)
 
 static void __init refused_late_default_pool_is_not_used(struct kunit *test)
 {
@@ -494,33 +521,74 @@ static void __init refused_late_default_pool_is_not_used(struct kunit *test)
 
 	put_default_pool_aside(test);
 	ctx->refuse_share = 3;
-	KUNIT_EXPECT_NE(test, 0, swiotlb_init_late(DEFAULT_POOL_SIZE, GFP_KERNEL, NULL));
+	KUNIT_EXPECT_NE(test, 0, swiotlb_init_late(LATE_POOL_SIZE, GFP_KERNEL, NULL));
 	KUNIT_EXPECT_EQ(test, ctx->refuse_share, 0);
 	KUNIT_EXPECT_FALSE(test, is_swiotlb_allocated());
 
 	/* what may be shared is nobody's, and so the test's */
 	KUNIT_ASSERT_EQ(test, page_count(ctx->last_shared), 1);
 	xa_destroy(&ctx->shared);
-	__free_pages(ctx->last_shared, DEFAULT_POOL_ORDER);
+	__free_pages(ctx->last_shared, LATE_POOL_ORDER);
 }
 
-static void __init default_pool_that_stays_shared_is_not_freed(struct kunit *test)
+/* There are two ways to free the default pool, by how it was made. */
+static void __init expect_exit_leaks(struct kunit *test, unsigned int order)
 {
 	struct dma_test *ctx = test->priv;
 
-	put_default_pool_aside(test);
-	if (swiotlb_force_bounce || swiotlb_force_disable)
-		kunit_skip(test, "the command line has it otherwise");
-	KUNIT_ASSERT_EQ(test, 0, swiotlb_init_late(DEFAULT_POOL_SIZE, GFP_KERNEL, NULL));
-	KUNIT_EXPECT_EQ(test, ctx->shares, DEFAULT_POOL_SIZE / PAGE_SIZE);
-
+	KUNIT_EXPECT_EQ(test, ctx->shares, 1 << order);
 	ctx->refuse_unshare = 3;
 	swiotlb_exit();
 	KUNIT_EXPECT_EQ(test, ctx->refuse_unshare, 0);
 	KUNIT_ASSERT_EQ(test, page_count(ctx->last_shared), 1);
 
 	xa_destroy(&ctx->shared);
-	__free_pages(ctx->last_shared, DEFAULT_POOL_ORDER);
+	__free_pages(ctx->last_shared, order);
+}
+
+static void __init default_pool_that_stays_shared_is_not_freed(struct kunit *test)
+{
+	if (swiotlb_force_bounce || swiotlb_force_disable)
+		kunit_skip(test, "the command line has it otherwise");
+
+	early_default_pool(test);
+	swiotlb_update_mem_attributes();
+	expect_exit_leaks(test, EARLY_POOL_ORDER);
+}
+
+static void __init late_default_pool_that_stays_shared_is_not_freed(struct kunit *test)
+{
+	if (swiotlb_force_bounce || swiotlb_force_disable)
+		kunit_skip(test, "the command line has it otherwise");
+
+	put_default_pool_aside(test);
+	KUNIT_ASSERT_EQ(test, 0, swiotlb_init_late(LATE_POOL_SIZE, GFP_KERNEL, NULL));
+	expect_exit_leaks(test, LATE_POOL_ORDER);
+}
+
+/* A device without a pool of its own is given the address of what is shared. */
+static void __init default_pool_is_addressed_as_shared(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	dma_addr_t addr;
+	void *buf;
+
+	if (swiotlb_force_bounce || swiotlb_force_disable)
+		kunit_skip(test, "the command line has it otherwise");
+
+	put_default_pool_aside(test);
+	buf = kunit_kzalloc(test, SZ_2K, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, buf);
+	KUNIT_ASSERT_EQ(test, 0, swiotlb_init_late(LATE_POOL_SIZE, GFP_KERNEL, NULL));
+	addr = swiotlb_map(ctx->dev, virt_to_phys(buf), SZ_2K, DMA_TO_DEVICE, 0);
+	KUNIT_EXPECT_NE(test, addr, DMA_MAPPING_ERROR);
+	if (addr != DMA_MAPPING_ERROR) {
+		KUNIT_EXPECT_EQ(test, addr,
+				dma_test_shared_addr(ctx, dma_to_phys(ctx->dev, addr)));
+		dma_unmap_single(ctx->dev, addr, SZ_2K, DMA_TO_DEVICE);
+	}
+	swiotlb_exit();
+	KUNIT_EXPECT_EQ(test, ctx->unshares, ctx->shares);
 }
 
 KUNIT_ARRAY_PARAM_DESC(dma_platform, dma_platforms, name);
@@ -530,6 +598,8 @@ static struct kunit_case __refdata dma_swiotlb_init_cases[] = {
 	CASE(refused_early_default_pool_is_not_used),
 	CASE(refused_late_default_pool_is_not_used),
 	CASE(default_pool_that_stays_shared_is_not_freed),
+	CASE(late_default_pool_that_stays_shared_is_not_freed),
+	CASE(default_pool_is_addressed_as_shared),
 	{ }
 };
 
@@ -553,6 +623,7 @@ static struct kunit_case dma_swiotlb_cases[] = {
 	CASE(oversized_mapping_is_refused),
 	CASE(private_pool_bounces_privately),
 	CASE(largest_request_fits),
+	CASE(no_pool_is_no_limit),
 	CASE(default_pool_is_shared),
 #ifdef CONFIG_SWIOTLB_DYNAMIC
 	CASE(dynamic_pool_is_freed_where_it_may_sleep),
