@@ -10,11 +10,13 @@
 
 A file of series/ is one commit in mail format. Below its '---' stand 'Adds: PATH' lines, one for each new file, which
 is taken whole from PATH in this repository, and then the hunks to files that Linux already has. They carry no index
-lines, so that they do not change with the base.
+lines, so that they do not change with the base. Where a new file asks by #ifdef about a symbol that trees/TREE calls
+defined or undefined, the commit has the side that this tree needs, and series leaves the file the other one.
 
 All commits are made in a scratch repository that borrows the base's objects: until everything is proven to apply,
 nothing is written to the work tree, nor to a user's own tree.
 """
+import difflib
 import email.header
 import email.utils
 import hashlib
@@ -23,6 +25,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 TOP = os.environ['top']
@@ -95,6 +98,23 @@ def tree_file(key, tree=TREE):
 def skips():
     """{slug: why} of the commits that this tree does not take."""
     return dict(re.findall(r'^skip\s*=\s*(\S+)\s+(\S.*)$', read(os.path.join(TOP, 'trees', TREE)), re.M))
+
+
+def new_file(path):
+    with open(os.path.join(TOP, path), 'rb') as f:
+        return f.read()
+
+
+def one_side(path, data):
+    """A new file as this tree has it: without what is for other trees."""
+    flags = [flag + s for flag, key in (('-D', 'define'), ('-U', 'undefine')) for s in tree_file(key)
+             if s.encode() in data]
+    if not flags:
+        return data
+    run = subprocess.run(['unifdef', '-B', '-x2', *flags], input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if run.returncode:
+        raise Failure('%s: %s' % (path, run.stderr.decode(errors='replace').strip()))
+    return run.stdout
 
 
 # --- a file of series/ -----------------------------------------------------------------------------------------
@@ -239,7 +259,7 @@ class Scratch:
             raise Failure('%s: Adds: %s, which is no file of this repository' % (name, path))
         if self.out('ls-files', '--', ':(literal)' + path):
             raise Failure('%s: Adds: %s, which is already there; a change to it needs hunks' % (name, path))
-        blob = self.out('hash-object', '-w', '--no-filters', '--', source)
+        blob = self.out('hash-object', '-w', '--stdin', data=one_side(path, new_file(path)))
         mode = '100755' if os.access(source, os.X_OK) else '100644'
         self.git('update-index', '--add', '--cacheinfo', '%s,%s,%s' % (mode, blob, path))
 
@@ -396,8 +416,7 @@ def inputs_key(base):
         for add in re.findall(r'^Adds: (\S+)$', text, re.M):
             source = os.path.join(TOP, add)
             if os.path.isfile(source):
-                with open(source, 'rb') as f:
-                    key.update(b'\0%d\0' % os.access(source, os.X_OK) + f.read())
+                key.update(b'\0%d\0' % os.access(source, os.X_OK) + one_side(add, new_file(add)))
     with open(__file__, 'rb') as f:
         key.update(f.read())
     return key.hexdigest()
@@ -503,6 +522,7 @@ def take_back():
     if TREE != FIRST_TREE and (removed or len(names) > len(files)):
         raise Failure("commits come and go in %s; here they can only differ. Not in both: %s. 'skip' in "
                       'trees/%s leaves one out' % (FIRST_TREE, ' '.join(sorted(set(names) ^ set(files))), TREE))
+    made = {path: whole(path, data) for path, (_, data) in contents.items()}
     changed = 0
     for name, patch, commit in zip(names, taken, commits):
         target = files.get(name) or os.path.join(SERIES, name)
@@ -511,16 +531,18 @@ def take_back():
                 continue
             target = os.path.join(SERIES, TREE, name)
         changed += write(target, patch.text())
-    for path, (mode, data) in contents.items():
+    for path, (mode, _) in contents.items():
         target = os.path.join(TOP, path)
-        changed += write(target, data)
+        changed += write(target, made[path])
         os.chmod(target, 0o755 if mode == '100755' else 0o644)
     for path in sorted(before - set(contents)):
         print('   no commit adds %s any more; the file is still here' % path)
     for name in removed:
         os.remove(files[name])
     stamp('tip', wt('rev-parse', 'HEAD').text.strip())
-    stamp('key', inputs_key(base))
+    # What the work tree does not have yet is for 'make tree': an edit of the repository's file, or one side of what has two.
+    same = all(one_side(path, made[path]) == data for path, (_, data) in contents.items())
+    stamp('key', inputs_key(base) if same else '')
     print("   series: %d commits, %d files written, %d removed%s" %
           (len(taken), changed, len(removed), "; 'make patches' writes patches/ anew" if changed or removed else ''))
 
@@ -558,6 +580,32 @@ def take_commit(base, commit, contents):
             raise Failure('%s: changes a mode, deletes a file of Linux or holds a binary: not supported' % label)
         patch.hunks = re.sub(r'^index [0-9a-f]+\.\.[0-9a-f]+( \d+)?\n', '', diff, flags=re.M)
     return patch
+
+
+def whole(path, data):
+    """What a new file becomes in the repository: where it has sides for other trees as well, the work tree's edit is merged
+    into it."""
+    if not os.path.isfile(os.path.join(TOP, path)):
+        return data
+    here = new_file(path)
+    side = one_side(path, here)
+    if side == here:
+        return data
+    old = wt('cat-file', 'blob', '%s:%s' % (stamp('tip'), path), check=False).stdout
+    if data in (side, old):
+        return here
+    with tempfile.TemporaryDirectory() as folder:
+        texts = {os.path.join(folder, name): text for name, text in (('here', here), ('old', old), ('there', data))}
+        for name, text in texts.items():
+            write(name, text)
+        run = git('merge-file', '-p', *texts, check=False)
+    # Both may have been edited: neither edit may go.
+    if run.returncode or one_side(path, run.stdout) != one_side(path, data):
+        lines = difflib.unified_diff(*[text.decode(errors='replace').splitlines() for text in (side, data)], lineterm='', n=0)
+        raise Failure("%s: has sides for other trees, too, and the work tree's edit cannot be merged into them. Make the edit "
+                      "in the repository's file as well, so that its side for %s is the same, then 'make series' again:\n%s" %
+                      (path, TREE, '\n'.join(list(lines)[2:])))
+    return run.stdout
 
 
 def serves(path, patch, commit):
