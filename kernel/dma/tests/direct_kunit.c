@@ -301,7 +301,7 @@ static void restricted_free_leaves_pool_shared(struct kunit *test)
 /*
  * The pool was shared for another device. This one may reach private memory,
  * but what it gets is not, and the address tells so. Or it does not get the
- * pool (as of Linux 7.3).
+ * pool.
  */
 static void restricted_alloc_has_shared_address(struct kunit *test)
 {
@@ -523,10 +523,11 @@ static void pool_without_a_mapping_serves_who_may_sleep(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
 }
 
-/* Without private memory to share is to do nothing, which 7.3 does not ask for. */
 #ifdef __DMA_ATTR_ALLOC_CC_SHARED
+/* Without private memory no share is asked for. */
 #define NOTHING_TO_SHARE	0
 #else
+/* Without private memory a share is asked for, and does nothing. */
 #define NOTHING_TO_SHARE	POOL_PAGES
 #endif
 

@@ -15,8 +15,8 @@
 
 #include "platform.h"
 
-/* As of Linux 7.3 an atomic pool knows whether it is shared. */
 #ifdef __DMA_ATTR_ALLOC_CC_SHARED
+/* An atomic pool knows whether it is shared. */
 #define atomic_pool		dma_gen_pool
 #define memory_of(atomic)	((atomic)->pool)
 

@@ -15,6 +15,9 @@
 #ifdef CONFIG_DMA_KUNIT_TEST
 #include <linux/atomic.h>
 #include <linux/cc_platform.h>
+#ifdef __DMA_ATTR_ALLOC_CC_SHARED
+#include <linux/dma-direct.h>
+#endif
 #include <linux/dma-mapping.h>
 #include <linux/mm_types.h>
 #include <linux/types.h>
@@ -41,9 +44,7 @@ int dma_stub_gen_pool_add_virt(struct gen_pool *pool, unsigned long addr,
 extern atomic_t dma_stub_must_not_sleep;
 
 #ifdef __DMA_ATTR_ALLOC_CC_SHARED
-#include <linux/dma-direct.h>
-
-/* As of Linux 7.3 dma_capable() asks what the device needs, too. */
+/* dma_capable() asks what the device needs, too. */
 static inline bool dma_stub_capable(struct device *dev, dma_addr_t addr,
 				    size_t size, bool is_ram,
 				    unsigned long attrs)

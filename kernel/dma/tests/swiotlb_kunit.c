@@ -386,13 +386,13 @@ static void default_pool_is_shared(struct kunit *test)
 
 #ifdef CONFIG_SWIOTLB_DYNAMIC
 #ifdef __DMA_ATTR_ALLOC_CC_SHARED
-/* As of Linux 7.3 a pool is what the others are. */
+/* A new pool is shared if the others are. */
 static struct io_tlb_mem shared_mem = { .cc_shared = true };
 
 #define swiotlb_alloc_pool(dev, ...) \
 	swiotlb_alloc_pool(dev, &shared_mem, __VA_ARGS__)
-#endif
 
+#endif
 /* Encrypting memory may sleep, and an RCU callback must not. */
 static void dynamic_pool_is_freed_where_it_may_sleep(struct kunit *test)
 {
@@ -499,8 +499,9 @@ static void __init refused_early_default_pool_is_not_used(struct kunit *test)
 	ctx->refuse_share = 3;
 	swiotlb_update_mem_attributes();
 	KUNIT_EXPECT_EQ(test, ctx->refuse_share, 0);
-#ifndef __DMA_ATTR_ALLOC_CC_SHARED
-	/* as of Linux 7.3 it is there, and full */
+#ifdef __DMA_ATTR_ALLOC_CC_SHARED
+	/* the pool is there, and full */
+#else
 	KUNIT_EXPECT_FALSE(test, is_swiotlb_active(ctx->dev));
 	KUNIT_EXPECT_FALSE(test, is_swiotlb_allocated());
 #endif
