@@ -199,8 +199,17 @@ static void blk_notify(struct virtio_device *vdev)
 
 static void blk_reset(struct virtio_device *vdev)
 {
-	to_disk(vdev)->held = false;
-	to_disk(vdev)->mode = DISK_GOOD;
+	struct disk *disk = to_disk(vdev);
+	uint64_t before = disk->done;
+
+	/* Up to now nobody has told the disk that the kernel is no more */
+	if (disk->held && mailbox_kernel_crashed()) {
+		disk_hold(disk, false);
+		report("disk %s: %" PRIu64 " requests of the kernel that has crashed are done",
+		       disk->name, disk->done - before);
+	}
+	disk->held = false;
+	disk->mode = DISK_GOOD;
 }
 
 static uint64_t blk_config(struct virtio_device *vdev, uint64_t offset,
@@ -271,26 +280,6 @@ void disk_hold(struct disk *disk, bool hold)
 	disk->held = hold;
 	if (virtio_usable(&disk->vdev))
 		blk_notify(&disk->vdev);
-}
-
-/*
- * disks_of_crashed_kernel - do what the kernel that has crashed had asked for
- *
- * Nobody has told the disks that it is no more, and they still do its DMA.
- */
-void disks_of_crashed_kernel(void)
-{
-	unsigned int i;
-
-	for (i = 0; i < MAX_DISKS; i++) {
-		uint64_t before = disks[i].done;
-
-		if (!disks[i].data || !disks[i].held)
-			continue;
-		disk_hold(disks + i, false);
-		report("disk %s: %" PRIu64 " requests of the kernel that has crashed are done",
-		       disks[i].name, disks[i].done - before);
-	}
 }
 
 /* disk_mode - have the disk do requests for data badly, or well again */

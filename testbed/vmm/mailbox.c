@@ -159,6 +159,12 @@ bool mailbox_kernel_awaited(void)
 	return kernel != KERNEL_IS_HERE;
 }
 
+/* mailbox_kernel_crashed - has it ended by a panic that was announced? */
+bool mailbox_kernel_crashed(void)
+{
+	return kernel == KERNEL_COMES_BY_PANIC;
+}
+
 static int do_transfer(bool fill)
 {
 	uint64_t bytes = in[1];

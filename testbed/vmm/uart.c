@@ -49,8 +49,6 @@ void uart_flush(void)
 		crashed |= !!strstr(line, alarms[i]);
 	if (strstr(line, "Starting crashdump kernel"))
 		panic_said = false;
-	if (strstr(line, "Booting Linux on physical CPU") && mailbox_kernel_awaited())
-		disks_of_crashed_kernel();
 	report_text(panic_said ? "due" : "uart", line, line_len);
 	line_len = 0;
 }

@@ -173,6 +173,7 @@ int mailbox_init(void);
 void mailbox_totals(unsigned int *passed, unsigned int *failed,
 		    unsigned int *skipped);
 bool mailbox_kernel_awaited(void);
+bool mailbox_kernel_crashed(void);
 
 struct disk;
 
@@ -188,7 +189,6 @@ int disk_init(unsigned int nr, const char *name, uint64_t sectors);
 struct disk *disk_get(uint64_t nr);
 void *disk_data(struct disk *disk, uint64_t sector, uint64_t sectors);
 void disk_hold(struct disk *disk, bool hold);
-void disks_of_crashed_kernel(void);
 void disk_stats(struct disk *disk, uint64_t stats[3]);
 void disk_mode(struct disk *disk, enum disk_mode mode);
 bool disk_queue(struct disk *disk, uint64_t parts[6]);
