@@ -548,7 +548,7 @@ static void do_not_grow(struct work_struct *work)
 static void transient_pool_is_used_as_its_device_sees_it(struct kunit *test)
 {
 	struct dma_test *ctx = test->priv;
-	unsigned int patience = 500;
+	unsigned int patience = 250;
 	struct io_tlb_mem *full;
 	struct io_tlb_pool *pool;
 	dma_addr_t addr;
@@ -592,7 +592,7 @@ static void transient_pool_is_used_as_its_device_sees_it(struct kunit *test)
 	swiotlb_tbl_unmap_single(ctx->dev, phys, PAGE_SIZE, DMA_TO_DEVICE, 0);
 	/* it is freed in the background, not before nobody can look at it */
 	while (pools_used() != used && patience--)
-		msleep(10);
+		msleep(20);
 	KUNIT_EXPECT_EQ(test, pools_used(), used);
 	KUNIT_EXPECT_EQ(test, ctx->unshares, 0);
 out:
