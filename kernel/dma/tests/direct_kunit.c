@@ -298,26 +298,45 @@ static void restricted_free_leaves_pool_shared(struct kunit *test)
 	}
 }
 
-/*
- * The pool was shared for another device. This one may reach private memory,
- * but what it gets is not, and the address tells so. Or it does not get the
- * pool.
- */
-static void restricted_alloc_has_shared_address(struct kunit *test)
+#ifdef __DMA_ATTR_ALLOC_CC_SHARED
+/* A device that cannot use the pool is kept to it, and gets nothing. */
+static void expect_kept_from_pool(struct kunit *test, struct device *dev)
 {
 	struct dma_test *ctx = test->priv;
-	struct device *trusted = dma_test_device(test, "dma-kunit-trusted");
+	void *buf = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
+	struct chunk chunk;
+	dma_addr_t addr;
+	unsigned int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, buf);
+	dma_test_attach(test, dev);
+	swap(ctx->dev, dev);
+	for (i = 0; i < 2; i++)
+		KUNIT_EXPECT_FALSE(test, chunk_alloc(ctx, &chunk, i, PAGE_SIZE,
+						     GFP_KERNEL));
+	addr = dma_map_single(ctx->dev, buf, PAGE_SIZE, DMA_TO_DEVICE);
+	KUNIT_EXPECT_TRUE(test, dma_mapping_error(ctx->dev, addr));
+	swap(ctx->dev, dev);
+	KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
+}
+
+#define expect_shared_address(test, dev)	expect_kept_from_pool(test, dev)
+#else
+/* A device that cannot use the pool does not get it. */
+static void expect_kept_from_pool(struct kunit *test, struct device *dev)
+{
+	KUNIT_EXPECT_NE(test, 0, dma_test_try_attach(test, dev));
+}
+
+/* A device that may reach private memory can use a shared pool as well. */
+static void expect_shared_address(struct kunit *test, struct device *dev)
+{
+	struct dma_test *ctx = test->priv;
 	struct chunk chunk;
 	unsigned int i;
 
-	if (!ctx->platform->force || ctx->platform->real)
-		kunit_skip(test, "all devices are alike");
-
-	dma_test_restricted_pool(test, POOL_SIZE);
-	ctx->trusted = trusted;
-	if (dma_test_try_attach(test, trusted))
-		return;
-	swap(ctx->dev, trusted);
+	dma_test_attach(test, dev);
+	swap(ctx->dev, dev);
 	for (i = 0; i < 2; i++) {
 		if (!chunk_alloc(ctx, &chunk, i, PAGE_SIZE, GFP_KERNEL)) {
 			KUNIT_FAIL(test, "no memory");
@@ -327,7 +346,22 @@ static void restricted_alloc_has_shared_address(struct kunit *test)
 		chunk_free(ctx, &chunk);
 		KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
 	}
-	swap(ctx->dev, trusted);
+	swap(ctx->dev, dev);
+}
+#endif
+
+/* The pool was shared for another device than this one. */
+static void restricted_alloc_has_shared_address(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	struct device *trusted = dma_test_device(test, "dma-kunit-trusted");
+
+	if (!ctx->platform->force || ctx->platform->real)
+		kunit_skip(test, "all devices are alike");
+
+	dma_test_restricted_pool(test, POOL_SIZE);
+	ctx->trusted = trusted;
+	expect_shared_address(test, trusted);
 }
 
 /* The pool of a device that may reach private memory is not shared. */
@@ -354,7 +388,7 @@ static void private_pool_is_for_trusted_devices(struct kunit *test)
 	}
 
 	if (ctx->platform->force)
-		KUNIT_EXPECT_NE(test, 0, dma_test_try_attach(test, other));
+		expect_kept_from_pool(test, other);
 	KUNIT_EXPECT_EQ(test, ctx->shares, 0);
 	KUNIT_EXPECT_EQ(test, ctx->unshares, 0);
 }
