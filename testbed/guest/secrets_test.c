@@ -266,17 +266,6 @@ static void again(struct secrets *s, int dev, const struct testbed_op *like,
 	}
 }
 
-/* An atomic pool that runs out grows, but not before who asks has returned. */
-static int get_patiently(int dev, struct testbed_op *op)
-{
-	unsigned int patience = op->flags & ATOMIC ? 100 : 0;
-	int err;
-
-	while ((err = op_ioctl(dev, TESTBED_IOC_GET, op)) == -ENOMEM && patience--)
-		usleep(10000);
-	return err;
-}
-
 static int test_allocation(const struct allocation *a)
 {
 	static struct testbed_op ops[TESTBED_SLOTS];
@@ -295,7 +284,11 @@ static int test_allocation(const struct allocation *a)
 	for (n = 0; n < a->count && !err; n++) {
 		ops[n] = (struct testbed_op){ .slot = n, .kind = a->kind,
 					      .flags = a->flags, .size = a->size };
-		err = get_patiently(dev, ops + n);
+		/* An atomic pool that runs low grows, behind who asks */
+		if (a->flags & ATOMIC)
+			err = op_ioctl(dev, TESTBED_IOC_SETTLE, ops + n);
+		if (!err)
+			err = op_ioctl(dev, TESTBED_IOC_GET, ops + n);
 	}
 	held = err ? n - 1 : n;
 	if (err) {
