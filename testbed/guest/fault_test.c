@@ -267,9 +267,10 @@ static void end_fault(struct point *p)
 /* How much of a range must be visible when part of it has been refused */
 static uint64_t expect_visible(const struct point *p, const struct testbed_refusal *r)
 {
-	if (p->fault != PAGE_CALLS)
-		return r->unshare ? r->pages : 0;
-	return r->unshare ? r->pages - r->done : r->done;
+	/* What is private stays so; what was shared is not, if that can be undone */
+	if (r->unshare)
+		return r->pages - r->done;
+	return p->fault == PAGE_CALLS ? r->done : 0;
 }
 
 /*
