@@ -31,7 +31,7 @@ range-diff:
 #: make mutants      leaves out each fix, puts in each fault of mutants/: which test goes red
 #: make hunks        turns every place that a fix changes back, one at a time: which test goes red
 #: make secrecy      what the host sees of the guest's secrets, without the series and with it: testbed/SECRECY.md
-#: make bench        what the series costs: instructions and hypercalls an operation, with and without it: bench/README.md
+#: make bench        what the series costs: instructions and hypercalls an operation, with and without it: bench/README.md; TREES=all
 #: make bench-growth how that grows with the size of a pool, how much of it is taken, …
 #: make load         a long random sequence of operations on two vcpus: OPS=100000 SEED=1
 #: make faults       every allocation, share and un-share fails in its turn
