@@ -14,7 +14,7 @@ run kunit check mutants hunks unpatched secrecy load faults sanitizer trees benc
 bench-growth:
 	@steps/bench growth
 
-#: make check-all    and what takes longer: all architectures, the hypervisor's answers, …
+#: make check-all    and what takes longer: five architectures, the hypervisor's answers, …
 check-all:
 	@steps/check all
 

@@ -3,7 +3,7 @@
 """table.py collect WORK RESULT: the runs of steps/bench on a tree as RESULT, a JSON file.
 table.py table RESULTS README: all of these in the folder RESULTS as tables in README.
 
-Status 1 of collect if two runs of a kernel do not count the same, or a hypercall was refused or for nothing.
+Status 1 of collect if two runs of a kernel do not count the same, or a hypercall of any row was refused or for nothing.
 """
 import json
 import os
@@ -48,7 +48,7 @@ def size(kernel):
 
 
 def of_kernel(work, kernel):
-    """What is known of a kernel, and the rows of which two runs differ."""
+    """What is known of a kernel, the rows of which two runs differ, and those with hypercalls that were refused or for nothing."""
     def result(name):
         return read(os.path.join(work, 'results', f'{name}.json'))
 
@@ -59,6 +59,8 @@ def of_kernel(work, kernel):
     hypercalls = result(f'bench-{kernel}-hypercalls').get('counts', {})
     traces = result(f'bench-{kernel}-trace')
     half = rows(result(f'testbed-bench-{kernel}-half')).get(BOOT)
+    # What each row of the run that counts them was refused, or asked for in vain; 'boot' is a row
+    vain = [f'{kernel}: {row}' for row, calls in hypercalls.items() if calls.get('refused') or calls.get('redundant')]
     known = {'size': size(os.path.join(work, 'check', f'bench-{kernel}')),
              'boot': hypercalls.get('boot'),
              'pages shared after boot': shared_pages(os.path.join(work, 'run', f'bench-{kernel}-1', 'console.log')),
@@ -74,7 +76,7 @@ def of_kernel(work, kernel):
             'bytes copied': trace and trace['copied'], 'bytes set': trace and trace['set']}
     if half and BOOT in known['rows']:
         known['pool, a MiB'] = round((counted['protected'][0][BOOT][1] - half[1]) / (MIB['whole'] - MIB['half']))
-    return known, differ
+    return known, differ, vain
 
 
 def shared_pages(console):
@@ -101,11 +103,12 @@ def versions(work, run):
 
 
 def collect(work, out):
-    kernels, differ = {}, []
+    kernels, differ, vain = {}, [], []
     for kernel in KERNELS:
         if os.path.exists(os.path.join(work, 'results', f'testbed-bench-{kernel}-1.json')):
-            kernels[kernel], more = of_kernel(work, kernel)
-            differ += more
+            kernels[kernel], *more = of_kernel(work, kernel)
+            differ += more[0]
+            vain += more[1]
     if not kernels:
         sys.exit('bench: no run has a result')
     data = {**versions(work, f'testbed-bench-{next(iter(kernels))}-1'), 'kernels': kernels}
@@ -114,12 +117,11 @@ def collect(work, out):
         f.write('\n')
     for row in differ:
         print(f'FAIL  two runs do not count the same: {row}')
-    bad = [k for k in kernels if any((kernels[k]['boot'] or {}).get(x) for x in ('refused', 'redundant'))]
-    for kernel in bad:
-        print(f'FAIL  {kernel}: hypercalls were refused, or for nothing')
+    for row in vain:
+        print(f'FAIL  hypercalls were refused, or for nothing: {row}')
     print(f'bench: {sum(len(k["rows"]) for k in kernels.values())} rows of {len(kernels)} kernels, '
           f'{len(differ)} differ from run to run')
-    return 1 if differ or bad else 0
+    return 1 if differ or vain else 0
 
 
 def number(value):

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """trees.py note TOP WORK TREE: takes what steps/trees has left in WORK/logs to TOP/results/TREE, as 'check|what it said' lines
-under a first one with the tree of the series; lines of another series are marked so until the check has run again.
+under a first one with the tree of the series and a hash of its commits; lines of another series are marked so until the check
+has run again, those of checks that look at each commit also when only these are other ones.
 
 trees.py table TOP: what these files come to, as the table in TOP/README.md, and all of it in TOP/results/README.md.
 """
 import datetime
+import hashlib
 import os
 import re
 import subprocess
@@ -17,6 +19,9 @@ BEGIN, END = '<!-- written by make trees -->\n', '<!-- end -->\n'
 ABOUT = ['linux', 'series', 'host', 'tools', 'last run']
 MUTANTS, HUNKS = 'mutants, by hand', 'places turned back, one by one'
 NOT_RUN = 'not run'
+# What checks/ of these names, and of these in long/, look at is not the last commit alone
+OF_COMMITS = ('am', 'arches', 'bisect', 'checkpatch', 'maintainers', 'older', 'parts', 'patches-fresh', 'prefixes', 'round-trip',
+              'tags')
 
 
 def output(*command):
@@ -36,17 +41,22 @@ def first(name, prefix):
 
 
 def tip_of(work):
-    commit = lines(os.path.join(work, 'commits'))[-1].split()[0]
-    return output('git', '-C', os.path.join(work, 'scratch.git'), 'rev-parse', commit + '^{tree}').strip()
+    """The tree of the last commit, and a hash of what all commits come to and are called."""
+    commits = [line.split()[0] for line in lines(os.path.join(work, 'commits'))]
+    log = output('git', '-C', os.path.join(work, 'scratch.git'), 'log', '--format=%T %s', f'{commits[0]}..{commits[-1]}')
+    return log.split()[0], hashlib.sha256(log.encode()).hexdigest()[:12]
 
 
 def note(top, work, tree):
     name = os.path.join(top, 'results', tree)
-    header = 'series ' + tip_of(work)
+    tip, commits = tip_of(work)
+    header = f'series {tip} {commits}'
     old = lines(name)
     rows = dict(line.split('|', 1) for line in old[1:])
-    if old[:1] != [header]:
-        rows = {check: what.removesuffix(OLDER) + OLDER for check, what in rows.items()}
+    was = (old or ['series - -'])[0].split()
+    for check in rows:
+        if was[1] != tip or was[2:] != [commits] and check.removeprefix('long/') in OF_COMMITS:
+            rows[check] = rows[check].removesuffix(OLDER) + OLDER
     for line in lines(os.path.join(work, 'logs/trees.log')):
         match = VERDICT.match(line)
         if match:
@@ -74,7 +84,7 @@ def mutants(top, table, tree, series):
     untried = re.search(r', \d+ not tried', '\n'.join(rows))
     return f'{len(verdicts) - equivalent - missed} of {len(verdicts)} caught' + \
         (f', {equivalent} equivalent' if equivalent else '') + (untried[0] if untried else '') + \
-        ('' if any(series.split()[-1] in row for row in rows) else OLDER)
+        ('' if any(series.split()[1] in row for row in rows) else OLDER)
 
 
 def cell(found, check, pattern):

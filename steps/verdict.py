@@ -68,4 +68,8 @@ def main(status, json_file, console, tests_file):
 
 
 if __name__ == '__main__':
-    sys.exit(main(*sys.argv[1:]))
+    try:
+        sys.exit(main(*sys.argv[1:]))
+    except OSError as error:
+        print('   ' + str(error))
+        sys.exit(125)
