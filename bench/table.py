@@ -106,9 +106,9 @@ def collect(work, out):
     kernels, differ, vain = {}, [], []
     for kernel in KERNELS:
         if os.path.exists(os.path.join(work, 'results', f'testbed-bench-{kernel}-1.json')):
-            kernels[kernel], *more = of_kernel(work, kernel)
-            differ += more[0]
-            vain += more[1]
+            kernels[kernel], kernel_differ, kernel_vain = of_kernel(work, kernel)
+            differ += kernel_differ
+            vain += kernel_vain
     if not kernels:
         sys.exit('bench: no run has a result')
     data = {**versions(work, f'testbed-bench-{next(iter(kernels))}-1'), 'kernels': kernels}

@@ -173,6 +173,28 @@ lock()
 	export LOCKED=${LOCKED:-}:$1
 }
 
+# each_tree COMMAND...: on each of TREES, by default all, with what belongs to a tree set to it; returns the worst status. A tree
+# that cannot be had is left out.
+each_tree()
+{
+	local worst=0 seen=0 status
+	[ "${TREES:-all}" != all ] || TREES=$(cd "$top/trees" && echo *)
+	need tree
+	for TREE in $TREES; do
+		export TREE work=$build/$TREE linux=$build/$TREE/linux
+		if ! "$top/steps/base"; then
+			say "$TREE is left out"
+			continue
+		fi
+		seen=$((seen + 1))
+		"$@"
+		status=$?
+		[ "$status" -le "$worst" ] || worst=$status
+	done
+	[ "$seen" -gt 0 ] || die 125 "no tree could be had"
+	return "$worst"
+}
+
 # need PURPOSE...: the programs that a step calls
 need() { "$top/steps/packages" "$@" || exit; }
 
