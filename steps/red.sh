@@ -1,6 +1,30 @@
 # Sourced by what builds the series wrong, or without its fixes, and asks which tests go red. Of a test with parameters, the
 # test is named.
 
+# recall KIND: what was found out on another machine: results/KIND-TREE has a line for each file that is kept in $found
+recall()
+{
+	local name kept
+	[ -z "${FORCE:-}" ] || rm -rf "$found"
+	mkdir -p "$found" || die 125 "$(short "$found"): cannot be made"
+	[ -z "${FORCE:-}" ] && [ -f "$top/results/$1-$TREE" ] || return 0
+	while IFS=$'\t' read -r name kept; do
+		[ -e "$found/$name" ] || printf '%s\n' "${kept//$'\t'/$'\n'}" >"$found/$name"
+	done <"$top/results/$1-$TREE"
+}
+
+# remember KIND FILE...: has the next machine know of these
+remember()
+{
+	local kind=$1 name
+	shift
+	# A tree of the user's own is nobody else's
+	[ -z "$LINUX" ] || return 0
+	for name; do
+		printf '%s\t%s\n' "${name##*/}" "$(paste -sd '\t' "$name")"
+	done | sort >"$top/results/$kind-$TREE"
+}
+
 # suites_red NAME: at EL1 or on x86_64, by what steps/kunit --name NAME has left
 suites_red() { sed -nE 's/^(FAIL|ERROR) ([^.]*\.[^.]*).*/\2/p' "$work/results/$1.tests" 2>/dev/null | sort -u; }
 

@@ -660,6 +660,14 @@ def commits():
         fix = re.search(r'^Fixes: ', patch.message, re.M) or name[5:-6] in also
         lines.append('%s %s %s' % (commit, name[:-6], 'fix' if fix else 'other'))
     write(os.path.join(WORK, 'commits'), '\n'.join(lines) + '\n')
+    write(os.path.join(WORK, 'source'), ''.join(source_of(scratch, commit) + '\n' for _, _, commit in made))
+
+
+def source_of(scratch, commit):
+    """A hash of what can be built and run of a commit: all but its documents."""
+    kept = [line for line in scratch.out('ls-tree', commit).splitlines()
+            if line.split('\t')[1] not in ('Documentation', 'MAINTAINERS')]
+    return hashlib.sha256('\n'.join(kept).encode()).hexdigest()[:32]
 
 
 def state():

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """trees.py note TOP WORK TREE: takes what steps/trees has left in WORK/logs to TOP/results/TREE, as 'check|what it said' lines
-under a first one with the tree of the series and a hash of its commits; lines of another series are marked so until the check
-has run again, those of checks that look at each commit also when only these are other ones.
+under a first one with what they hold of: a hash of the last commit's source, of all commits' sources, and of all commits as they
+are. Lines of another series are marked so until the check has run again.
 
 trees.py table TOP: what these files come to, as the table in TOP/README.md, and all of it in TOP/results/README.md.
 """
@@ -19,9 +19,10 @@ BEGIN, END = '<!-- written by make trees -->\n', '<!-- end -->\n'
 ABOUT = ['linux', 'series', 'host', 'tools', 'last run']
 MUTANTS, HUNKS = 'mutants, by hand', 'places turned back, one by one'
 NOT_RUN = 'not run'
-# What checks/ of these names, and of these in long/, look at is not the last commit alone
-OF_COMMITS = ('am', 'arches', 'bisect', 'checkpatch', 'maintainers', 'older', 'parts', 'patches-fresh', 'prefixes', 'round-trip',
-              'tags')
+# What checks/ of these names, and of these in long/, look at is not the source of the last commit alone, but that of all
+OF_SOURCES = ('arches', 'bisect', 'prefixes')
+# or also messages and documents
+OF_COMMITS = ('am', 'checkpatch', 'docs', 'document', 'maintainers', 'older', 'parts', 'patches-fresh', 'round-trip', 'tags')
 
 
 def output(*command):
@@ -40,22 +41,23 @@ def first(name, prefix):
     return next((line[len(prefix):] for line in lines(name) if line.startswith(prefix)), '?')
 
 
-def tip_of(work):
-    """The tree of the last commit, and a hash of what all commits come to and are called."""
+def series_of(work):
+    """Hashes of the last commit's source, of all commits' sources, both as series.py has it, and of all commits."""
+    sources = lines(os.path.join(work, 'source'))
     commits = [line.split()[0] for line in lines(os.path.join(work, 'commits'))]
     log = output('git', '-C', os.path.join(work, 'scratch.git'), 'log', '--format=%T %s', f'{commits[0]}..{commits[-1]}')
-    return log.split()[0], hashlib.sha256(log.encode()).hexdigest()[:12]
+    return [sources[-1], *(hashlib.sha256(text.encode()).hexdigest()[:12] for text in (' '.join(sources), log))]
 
 
 def note(top, work, tree):
     name = os.path.join(top, 'results', tree)
-    tip, commits = tip_of(work)
-    header = f'series {tip} {commits}'
+    series = series_of(work)
     old = lines(name)
     rows = dict(line.split('|', 1) for line in old[1:])
-    was = (old or ['series - -'])[0].split()
+    other = [was != now for was, now in zip((old or ['series - - -'])[0].split()[1:], series)]
     for check in rows:
-        if was[1] != tip or was[2:] != [commits] and check.removeprefix('long/') in OF_COMMITS:
+        kind = check.removeprefix('long/')
+        if other[2 if kind in OF_COMMITS else 1 if kind in OF_SOURCES else 0]:
             rows[check] = rows[check].removesuffix(OLDER) + OLDER
     for line in lines(os.path.join(work, 'logs/trees.log')):
         match = VERDICT.match(line)
@@ -70,7 +72,7 @@ def note(top, work, tree):
     rows['last run'] = datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%d')
     os.makedirs(os.path.dirname(name), exist_ok=True)
     with open(name, 'w') as f:
-        f.write(header + '\n' + ''.join(f'{what}|{text}\n' for what, text in rows.items()))
+        f.write(' '.join(['series', *series]) + '\n' + ''.join(f'{what}|{text}\n' for what, text in rows.items()))
 
 
 def mutants(top, table, tree, series):
