@@ -25,7 +25,9 @@ mirrors()
 		*-security) : "${security:=$uri}" ;;
 		*) : "${main:=$uri}" ;;
 		esac
-	done < <(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(ORIGIN)' 'Created-By: Packages' 2>/dev/null)
+	done < <(for info in '' --no-release-info; do
+		apt-get indextargets $info --format '$(REPO_URI) $(RELEASE) $(ORIGIN)' 'Created-By: Packages' 2>/dev/null
+	done)
 	[ -n "$main" ] || die 125 "no Debian mirror in this machine's apt sources: give your own tree with LINUX=DIR"
 	: "${security:=${main%/}-security/}"
 	mkdir -p "$apt/state/lists/partial" "$apt/cache/archives/partial" && : >"$apt/status"

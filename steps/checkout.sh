@@ -2,6 +2,8 @@
 # nobody's are disturbed. It is called linux too, below another folder: so ccache finds in it what was built there.
 
 tested=$work/check/linux
+# What is proven of a commit is proven by all tests, whatever the loop of work leaves out
+unset TESTS
 
 # commits: lists id, file of series/ and fix or other, a line each; the base first
 commits()

@@ -168,22 +168,25 @@ lock()
 	esac
 	local fd
 	mkdir -p "${1%/*}" || die 125 "${1%/*}: cannot be made"
-	exec {fd}>"$1"
+	{ exec {fd}>"$1"; } 2>/dev/null || die 125 "$(short "$1"): cannot be written"
 	flock -n "$fd" || { say "   waiting for another run that holds $(short "$1")"; flock "$fd"; }
 	export LOCKED=${LOCKED:-}:$1
 }
 
 # each_tree COMMAND...: on each of TREES, by default all, with what belongs to a tree set to it; returns the worst status. A tree
-# that cannot be had is left out.
+# that the archive has no more is left out.
 each_tree()
 {
 	local worst=0 seen=0 status
 	[ "${TREES:-all}" != all ] || TREES=$(cd "$top/trees" && echo *)
+	for TREE in $TREES; do
+		[ -f "$top/trees/$TREE" ] || die 125 "TREES: no tree is called $TREE; there are: $(cd "$top/trees" && echo *)"
+	done
 	need tree
 	for TREE in $TREES; do
 		export TREE work=$build/$TREE linux=$build/$TREE/linux
 		if ! "$top/steps/base"; then
-			say "$TREE is left out"
+			[ -f "$work/base.gone" ] && say "$TREE is left out" || worst=125
 			continue
 		fi
 		seen=$((seen + 1))
@@ -193,6 +196,16 @@ each_tree()
 	done
 	[ "$seen" -gt 0 ] || die 125 "no tree could be had"
 	return "$worst"
+}
+
+# table FILE: where the table FILE.md is written on this tree: trees but the first have one each, and what is found out of a user's
+# own tree stays in its folder
+table()
+{
+	local file=$top/$1
+	[ "$TREE" = 6.12 ] || file+=-$TREE
+	[ -z "$LINUX" ] || file=$work/${1##*/}
+	echo "$file.md"
 }
 
 # need PURPOSE...: the programs that a step calls

@@ -1,13 +1,14 @@
 # Sourced by what builds the series wrong, or without its fixes, and asks which tests go red. Of a test with parameters, the
 # test is named.
 
-# recall KIND: what was found out on another machine: results/KIND-TREE has a line for each file that is kept in $found
+# recall KIND SOME: what was found out on another machine: results/KIND-TREE has a line for each file that is kept in $found.
+# FORCE=1 forgets all, unless only SOME are run.
 recall()
 {
-	local name kept
-	[ -z "${FORCE:-}" ] || rm -rf "$found"
+	local name kept all=${FORCE:+${2:-all}}
+	[ "$all" != all ] || rm -rf "$found"
 	mkdir -p "$found" || die 125 "$(short "$found"): cannot be made"
-	[ -z "${FORCE:-}" ] && [ -f "$top/results/$1-$TREE" ] || return 0
+	[ "$all" != all ] && [ -f "$top/results/$1-$TREE" ] || return 0
 	while IFS=$'\t' read -r name kept; do
 		[ -e "$found/$name" ] || printf '%s\n' "${kept//$'\t'/$'\n'}" >"$found/$name"
 	done <"$top/results/$1-$TREE"
@@ -31,12 +32,16 @@ suites_red() { sed -nE 's/^(FAIL|ERROR) ([^.]*\.[^.]*).*/\2/p' "$work/results/$1
 # guests_red NAME: in a protected guest, by what steps/guest has left under NAME
 guests_red() { sed -E 's/^([^ ]*\.[^.]*)\..*/\1/' "$work/results/$1.red" | sort -u; }
 
+# guest_tests: a hash of what is looked at in a protected guest, and how; the suites are of the series
+guest_tests() { (cd "$top/testbed" && cat guest/* vmm/* driver/* dts/* config/* ../steps/guest) | sha256sum | cut -c1-32; }
+
 # series_passes NAME: ends the step unless the suites pass on $tested: a test that is red anyway catches nothing
 series_passes()
 {
 	local status
-	watched "$work/logs/$1.log" "the series itself" \
+	ARCH=arm64 watched "$work/logs/$1.log" "the series itself" \
 		"$top/steps/kunit" --source "$tested" --build "$work/check/kunit-arm64" --name "$1"
 	status=$?
 	[ "$status" -eq 0 ] || { report "the series itself does not pass (status $status)" "$work/logs/$1.log"; exit "$status"; }
+	[ -s "$work/results/$1.tests" ] || die 125 "the series itself has no suite"
 }

@@ -2,7 +2,7 @@
 """What the host sees of the guest's secrets, from the results of testbed/run.
 
     secrecy.py summary RESULT...        one line, for what make run prints in the end
-    secrecy.py table WORK TREE OUT      the table of steps/secrecy
+    secrecy.py table WORK TREE OUT KERNEL...    the table of steps/secrecy, of these kernels
 """
 
 import datetime
@@ -53,15 +53,15 @@ def cell(test, result):
     return detail
 
 
-def table(work, tree, out):
-    """Writes the table.  Return: 0 if the series is clean and the others are not."""
+def table(work, tree, out, *taken):
+    """Writes the table.  Return: 0 if the series is clean and lives, and the others are not."""
     with open(os.path.join(work, 'base')) as f:
         base = re.search(r'^name=(.*)$', f.read(), re.M)[1]
     found, results = {}, {}
     for kernel, _ in KERNELS:
         for dts in ('pool', 'nopool'):
             path = os.path.join(work, 'results', f'testbed-secrecy-{kernel}-{dts}.json')
-            found[kernel, dts], results[kernel, dts] = read(path)
+            found[kernel, dts], results[kernel, dts] = read(path) if kernel in taken else ({}, None)
     with open(os.path.join(os.path.dirname(__file__), '..', 'mutants', 'secrets')) as f:
         kept = [f'`{line.strip()}`' for line in f if line.strip() and line[0] != '#']
     qemu = subprocess.run(['qemu-system-aarch64', '--version'], stdout=subprocess.PIPE,
@@ -78,7 +78,8 @@ def table(work, tree, out):
              'Once grown, the pools for atomic allocations are taken from again, so that only the first path shows what '
              'they held; and', 'as they grow in the background, it may be a later one.', '']
     dirty = dict.fromkeys((k for k, _ in KERNELS), 0)
-    red = []
+    red = [f'the guest {dts}: {results["series", dts]["reason"]}' for dts in ('pool', 'nopool')
+           if results['series', dts] and results['series', dts]['status']]
     for dts, title in (('pool', 'Devices with restricted pools, and others'),
                        ('nopool', 'No device has a restricted pool')):
         for kind, what in (('secrets', 'what the host sees'),
@@ -140,4 +141,4 @@ def summary(paths):
 
 
 if __name__ == '__main__':
-    sys.exit(table(*sys.argv[2:5]) if sys.argv[1] == 'table' else summary(sys.argv[2:]))
+    sys.exit(table(*sys.argv[2:]) if sys.argv[1] == 'table' else summary(sys.argv[2:]))

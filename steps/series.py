@@ -478,8 +478,8 @@ def place(scratch, tip, force):
         # Only with LINUX=: a linked work tree of the user's repository, on a branch of ours.
         there = git('rev-parse', '-q', '--verify', branch, repo=scratch.borrowed, check=False).text.strip()
         if there and there != stamp('tip') and not force:
-            raise Failure('%s: has a branch %s that is not ours; rename it, or FORCE=1 writes over it' %
-                          (LINUX, BRANCH))
+            raise Failure('%s: has a branch %s that is not ours, as far as build/ knows; rename it, or FORCE=1 '
+                          'writes over it' % (LINUX, BRANCH))
         git('worktree', 'prune', repo=scratch.borrowed)
         git('fetch', '-q', '--no-tags', '--no-write-fetch-head', scratch.repo, tip, repo=scratch.borrowed)
         git('worktree', 'add', '-q', '--force', '-B', BRANCH, WORKTREE, tip, repo=scratch.borrowed)
@@ -687,4 +687,8 @@ if __name__ == '__main__':
         COMMANDS[sys.argv[1]](*sys.argv[2:])
     except Failure as failure:
         print('%s: %s' % (sys.argv[1], failure), file=sys.stderr)
+        sys.exit(125)
+    except OSError as error:
+        # A full disk, a folder of somebody else's
+        print('%s: %s' % (sys.argv[1], error), file=sys.stderr)
         sys.exit(125)

@@ -81,11 +81,12 @@ def mutants(top, table, tree, series):
     verdicts = [row.rstrip('| ').rsplit(' | ', 1)[1] for row in rows if row.startswith('| ') and row.count(' | ')][1:]
     if not verdicts:
         return 'not run'
+    verdicts = [verdict for verdict in verdicts if not verdict.startswith('as on ')]
     equivalent = sum(verdict.startswith('equivalent') for verdict in verdicts)
     missed = sum(verdict.startswith('**') for verdict in verdicts)
-    untried = re.search(r', \d+ not tried', '\n'.join(rows))
+    untried = ''.join(re.findall(r', \d+ (?:tried on 6.12 only|not tried)', '\n'.join(rows)))
     return f'{len(verdicts) - equivalent - missed} of {len(verdicts)} caught' + \
-        (f', {equivalent} equivalent' if equivalent else '') + (untried[0] if untried else '') + \
+        (f', {equivalent} equivalent' if equivalent else '') + untried + \
         ('' if any(series.split()[1] in row for row in rows) else OLDER)
 
 

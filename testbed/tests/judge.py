@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""A warning that is due is no alarm; any other is, and so is one that is due and has not come."""
+"""A warning that is due is no alarm; any other is, and so is one that is due and has not come. What ends a run is its status."""
+import argparse
 import importlib.machinery
 import importlib.util
 import os
@@ -51,4 +52,23 @@ wrong = [log for alarm, log in CASES
          if alarm != any(judge.SPLAT.search(line) for line in judge.without_due(log))]
 for log in wrong:
     print('judged wrongly:', *log, sep='\n    ', file=sys.stderr)
+
+# What the console has, the guest's kernel log, and the status
+CONSOLE = ['host: kvm [1]: Protected hVHE mode initialized successfully', 'test: ok boot']
+VERDICT = ['verdict: status 0 passed 1 failed 0 skipped 0 guest-ms 1']
+RUNS = [
+    (CONSOLE + VERDICT, ['Linux version'], judge.PASS),
+    (CONSOLE + VERDICT, [], judge.SETUP),
+    (CONSOLE, ['Linux version'], judge.SETUP),
+    (CONSOLE[:1] + VERDICT, ['Linux version'], judge.FAIL),
+    (CONSOLE[1:] + VERDICT, ['Linux version'], judge.SETUP),
+    (CONSOLE + ['test: not ok dma: wrong'] + VERDICT, ['Linux version'], judge.FAIL),
+    (CONSOLE + VERDICT, IT, judge.CRASH),
+]
+ARGS = argparse.Namespace(ended=0, command='testbed/run', ktap=False)
+for console, log, status in RUNS:
+    got = judge.judge(ARGS, console, log, [])
+    if got[0] != status:
+        print(f'judged wrongly, {got} and not {status}:', *console, *log, sep='\n    ', file=sys.stderr)
+        wrong.append(log)
 sys.exit(bool(wrong))

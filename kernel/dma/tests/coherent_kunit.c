@@ -149,6 +149,23 @@ static void own_memory_that_is_refused_is_not_used(struct kunit *test)
 	rmem_dma_device_release(rmem, ctx->dev);
 }
 
+/* Only whole pages are shared, and what else is in one is not. */
+static void own_memory_is_whole_pages_or_refused(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	struct reserved_mem *rmem = make_region(test);
+
+	if (!ctx->platform->force)
+		kunit_skip(test, "nothing is shared");
+
+	rmem->size -= SZ_2K;
+	KUNIT_EXPECT_NE(test, 0, rmem_dma_device_init(rmem, ctx->dev));
+	rmem->base += SZ_2K;
+	KUNIT_EXPECT_NE(test, 0, rmem_dma_device_init(rmem, ctx->dev));
+	KUNIT_EXPECT_EQ(test, ctx->shares, 0);
+	KUNIT_EXPECT_NULL(test, ctx->dev->dma_mem);
+}
+
 /* A region that is private is not for a device that cannot reach it. */
 static void own_memory_of_trusted_device_is_private(struct kunit *test)
 {
@@ -176,6 +193,7 @@ static struct kunit_case dma_own_cases[] = {
 	CASE(own_memory_is_shared_once),
 	CASE(own_memory_is_made_once),
 	CASE(own_memory_that_is_refused_is_not_used),
+	CASE(own_memory_is_whole_pages_or_refused),
 	CASE(own_memory_of_trusted_device_is_private),
 	{ }
 };

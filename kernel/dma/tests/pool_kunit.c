@@ -333,6 +333,7 @@ static void refused_share_does_not_expand_pool(struct kunit *test)
 	}
 	KUNIT_EXPECT_EQ(test, gen_pool_size(memory_of(pool)), 0);
 	gen_pool_destroy(memory_of(pool));
+	atomic_pool_refusals = 0;
 }
 
 /* What the pool does not take is private again, and freed, and it is told. */
@@ -536,6 +537,43 @@ static void pools_that_are_refused_wait_on(struct kunit *test)
 	free_pool_memory(leaked, order);
 }
 
+/* What is refused is lost, so there is an end to it, and to the wait. */
+static void pools_that_are_always_refused_are_given_up(struct kunit *test)
+{
+	typeof(atomic_pool_kernel) kernel = atomic_pool_kernel;
+	struct dma_test *ctx = test->priv;
+	struct atomic_pool *pool;
+	unsigned int order, n;
+
+	if (!ctx->platform->force || ctx->platform->real)
+		kunit_skip(test, "no share to refuse");
+
+	flush_work(&atomic_pool_work);
+	order = min(get_order(atomic_pool_size), MAX_PAGE_ORDER);
+	pool = empty_pool(test);
+	atomic_pool_refusals = 0;
+	for (n = 0; n < 2 * ATOMIC_POOL_REFUSALS; n++) {
+		ctx->refuse_share = 1;
+		atomic_pool_resize(pool, GFP_KERNEL);
+		if (ctx->refuse_share)
+			break;
+		free_pool_memory(ctx->last_refused, order);
+	}
+	KUNIT_EXPECT_EQ(test, n, ATOMIC_POOL_REFUSALS);
+	KUNIT_EXPECT_EQ(test, gen_pool_size(memory_of(pool)), 0);
+
+	replace_pool(atomic_pool_kernel, pool);
+	atomic_pools_wait = true;
+	atomic_pool_work_fn(NULL);
+	KUNIT_EXPECT_FALSE(test, atomic_pools_wait);
+	atomic_pools_wait = false;
+	atomic_pool_kernel = kernel;
+
+	ctx->refuse_share = 0;
+	atomic_pool_refusals = 0;
+	gen_pool_destroy(memory_of(pool));
+}
+
 #ifdef CONFIG_SWIOTLB_DYNAMIC
 static void do_not_grow(struct work_struct *work)
 {
@@ -616,6 +654,7 @@ static struct kunit_case dma_pool_cases[] = {
 	CASE(who_has_not_prepared_is_served_next_time),
 	CASE(who_does_io_does_not_wait_for_pools),
 	CASE(pools_that_are_refused_wait_on),
+	CASE(pools_that_are_always_refused_are_given_up),
 #ifdef CONFIG_SWIOTLB_DYNAMIC
 	CASE(transient_pool_is_used_as_its_device_sees_it),
 #endif
