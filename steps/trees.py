@@ -100,12 +100,12 @@ def cell(found, check, pattern):
     return ' '.join(match.groups()) + said[len(plain):] if match else said
 
 
-def all_checks(found):
-    said = [found[check] for check in found if check not in ABOUT + [MUTANTS, HUNKS]]
+def all_checks(found, names):
+    said = [found[check] for check in names if check in found]
     fail, skipped, older = (sum(map(test, said)) for test in (
         lambda text: text.startswith('**fails**'), lambda text: text.startswith('skipped'),
         lambda text: text.endswith(OLDER)))
-    return f'{len(said) - fail - skipped} passed, {fail} failed, {skipped} skipped' + \
+    return f'{len(said) - fail - skipped} passed, {fail} failed, {skipped} skipped, {len(names) - len(said)} not run' + \
         (f'; {older} of them{OLDER[1:]}' if older else '')
 
 
@@ -124,11 +124,11 @@ SUMMARY = {
 }
 
 
-def summary(found):
+def summary(found, checks):
     """The rows of README.md, of one tree."""
     return {'Linux': re.sub(r'^Linux (\S+) .*', r'\1', found['linux']),
             **{row: cell(found, *what).replace('  ', ' ') for row, what in SUMMARY.items()},
-            'all checks': all_checks(found), MUTANTS: found[MUTANTS], HUNKS: found[HUNKS], 'last run': found['last run']}
+            'all checks': all_checks(found, checks), MUTANTS: found[MUTANTS], HUNKS: found[HUNKS], 'last run': found['last run']}
 
 
 def write(name, text):
@@ -147,7 +147,8 @@ def table(top):
         found[tree] = dict(line.split('|', 1) for line in old[1:])
         for what, name in ((MUTANTS, 'TABLE'), (HUNKS, 'HUNKS')):
             found[tree][what] = mutants(top, name, tree, old[0])
-    shown = {tree: summary(found[tree]) for tree in found}
+    checks = sorted({check for tree in found for check in found[tree] if check not in ABOUT + [MUTANTS, HUNKS]})
+    shown = {tree: summary(found[tree], checks) for tree in found}
     rows = ['| | ' + ' | '.join(found) + ' |', '|---' * (len(found) + 1) + '|']
     rows += [f'| {what} | ' + ' | '.join(shown[tree][what] for tree in found) + ' |' for what in next(iter(shown.values()))]
     text = '\n'.join(rows) + '\n'
@@ -158,7 +159,6 @@ def table(top):
     write(readme, before + BEGIN + '\n' + text + '\n' + END + rest.split(END, 1)[1])
 
     text = BEGIN + '# What each check has said\n'
-    checks = sorted({check for tree in found for check in found[tree] if check not in ABOUT + [MUTANTS, HUNKS]})
     for tree in found:
         text += f'\n## {tree}\n\n| | |\n|---|---|\n'
         text += ''.join(f'| {what} | {found[tree].get(what, NOT_RUN)} |\n' for what in ABOUT + checks + [MUTANTS, HUNKS])
