@@ -65,7 +65,7 @@ RUNS = [
     (CONSOLE + ['test: not ok dma: wrong'] + VERDICT, ['Linux version'], judge.FAIL),
     (CONSOLE + VERDICT, IT, judge.CRASH),
 ]
-ARGS = argparse.Namespace(ended=0, command='testbed/run', ktap=False)
+ARGS = argparse.Namespace(ended=0, command='testbed/run', ktap=False, no_log=False)
 for console, log, status in RUNS:
     got = judge.judge(ARGS, console, log, [])
     if got[0] != status:
