@@ -31,6 +31,21 @@ checkout()
 	touch "$tested/.git/complete"
 }
 
+# checkout_tip: the whole series, which is nobody else's until this shell ends; its commit is left in tip
+checkout_tip()
+{
+	lock "$work/check.lock"
+	tip=$(commits | tail -n 1 | cut -d' ' -f1) && checkout "$tip" || exit
+}
+
+# tip_kernel [CONFIG]: that as an arm64 kernel for a protected guest; its build folder is left in kernel
+tip_kernel()
+{
+	checkout_tip
+	kernel=$work/check/kunit-arm64${1:+-${1##* }}
+	ARCH=arm64 "$top/steps/kunit" --source "$tested" --build "$kernel" --name "tip-$step" ${1:+--config "$1"} --build-only || exit
+}
+
 # touched FROM TO: C files that differ and are built into the kernel
 touched()
 {
