@@ -42,7 +42,7 @@ again()
 {
 	local v out=
 	for v in TREE LINUX ARCH TESTS; do
-		[ -n "${!v:-}" ] && out+="$v=${!v} "
+		[ -n "${!v:-}" ] && out+="$v=$(printf %q "${!v}") "
 	done
 	printf '%s%s' "$out" "${again:-$self}"
 }
@@ -50,6 +50,9 @@ again()
 # Dollars of the tree file are not expanded: it is data.
 tree_get() { sed -n "s/^$1[[:space:]]*=[[:space:]]*//p" "$top/trees/$TREE"; }
 
+case $build in
+*[[:space:]:]*) die 125 "$build: the kernel's make works in no folder whose path has a space or a colon" ;;
+esac
 case $TREE in
 *[!0-9A-Za-z.-]* | .*) die 125 "TREE=$TREE: unknown. Known: $(cd "$top/trees" && echo *)" ;;
 esac
@@ -60,7 +63,8 @@ work=$build/$TREE
 if [ -n "$LINUX" ]; then
 	[ -d "$LINUX" ] || die 125 "LINUX=$LINUX: no such directory"
 	LINUX=$(cd "$LINUX" && pwd -P)
-	work+=-${LINUX##*/}-$(printf %s "$LINUX" | cksum | cut -d' ' -f1)
+	name=${LINUX##*/}
+	work+=-${name//[!A-Za-z0-9._-]/_}-$(printf %s "$LINUX" | cksum | cut -d' ' -f1)
 fi
 linux=$work/linux
 export TREE LINUX work linux top
