@@ -26,6 +26,29 @@ remember()
 	done | sort >"$top/results/$kind-$TREE"
 }
 
+# put_in PATCH OPTION...: what mutants/TREE has under its name, or mutants/ of a tree that is like it; or else the diff itself,
+# which is against the tip of 6.12: other trees have other lines around it
+put_in()
+{
+	local patch=$1 like
+	for like in $(sed -n 's/^like = //p' "$top/trees/$TREE") "$TREE"; do
+		[ ! -f "${1%/*}/$like/${1##*/}" ] || patch=${1%/*}/$like/${1##*/}
+	done
+	shift
+	[ -f "$patch" ] &&
+		git -C "$tested" apply "$@" $([ "$TREE" = 6.12 ] || echo -C1) "$patch" 2>>"$work/logs/mutants-apply.log"
+}
+
+# take_out COMMIT: as git does it, where what came later leaves it alone
+take_out()
+{
+	git -C "$tested" -c user.name=m -c user.email=m@localhost revert --no-commit "$1" >/dev/null 2>&1 || {
+		git -C "$tested" revert --abort 2>/dev/null
+		return 1
+	}
+	git -C "$tested" revert --quit 2>/dev/null
+}
+
 # suites_red NAME: at EL1 or on x86_64, by what steps/kunit --name NAME has left
 suites_red() { sed -nE 's/^(FAIL|ERROR) ([^.]*\.[^.]*).*/\2/p' "$work/results/$1.tests" 2>/dev/null | sort -u; }
 
