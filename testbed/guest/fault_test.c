@@ -825,14 +825,15 @@ static int run_operation(const struct operation *op, int only_fault, unsigned in
 			last = last_undone;
 		if (only_fault >= 0 && only_fault != (int)p.fault)
 			continue;
-		/* The kernel gives its pools up if too many shares are refused in a row */
-		if (op->action == GROW && p.fault == ALLOC) {
-			struct point grow = { .op = op, .fault = ALLOC, .n = MOST };
-
-			run_point(&grow);
-			bad += !!grow.bad;
-		}
 		for (n = only_n ?: 1; n <= last; n = next_point(n, last, p.fault)) {
+			/* The kernel gives its pools up if eight shares are refused in a row */
+			if (op->action == GROW && p.fault == ALLOC &&
+			    (n == (only_n ?: 1) || (keep_out && n % 6 == 1))) {
+				struct point grow = { .op = op, .fault = ALLOC, .n = MOST };
+
+				run_point(&grow);
+				bad += !!grow.bad;
+			}
 			p = (struct point){ .op = op, .fault = p.fault, .n = n,
 					    .keep_out = keep_out && p.fault == ALLOC };
 			if (p.fault == ALLOC_UNSHARE && !only_n && !undone[n])

@@ -78,13 +78,18 @@ static bool sim_force_unencrypted(struct device *dev)
 	return current_test()->platform->force && dev != current_test()->trusted;
 }
 
-/* A guest, some devices of which may reach its private memory. */
+/* A guest, some devices of which may reach its private memory, or a host. */
 static bool sim_cc_platform_has(enum cc_attr attr)
 {
+	struct dma_test *ctx;
+
 	if (!in_task())
 		return cc_platform_has(attr);
-	return current_test()->platform->shares &&
-	       (attr == CC_ATTR_MEM_ENCRYPT || attr == CC_ATTR_GUEST_MEM_ENCRYPT);
+	ctx = current_test();
+	return ctx->platform->shares &&
+	       (attr == CC_ATTR_MEM_ENCRYPT ||
+		attr == (ctx->is_host ? CC_ATTR_HOST_MEM_ENCRYPT :
+					CC_ATTR_GUEST_MEM_ENCRYPT));
 }
 
 static dma_addr_t sim_phys_to_dma_unencrypted(struct device *dev,

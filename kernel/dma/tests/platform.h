@@ -47,6 +47,8 @@ extern const struct dma_platform dma_platforms[DMA_PLATFORMS];
  * @platform:	the parameter
  * @dev:	device with 64-bit masks, on no pool at first
  * @trusted:	a device that may reach private memory, whatever the platform
+ * @is_host:	this is no guest, but a host that encrypts its memory; what it
+ *		shares, it has not encrypted
  * @shared:	simulated state: the frame numbers of the shared pages
  * @shares:	pages shared, in total
  * @unshares:	pages made private again, in total
@@ -67,6 +69,7 @@ struct dma_test {
 	const struct dma_platform *platform;
 	struct device *dev;
 	struct device *trusted;
+	bool is_host;
 	struct xarray shared;
 	unsigned long shares;
 	unsigned long unshares;

@@ -537,12 +537,32 @@ static void pools_that_are_refused_wait_on(struct kunit *test)
 	free_pool_memory(leaked, order);
 }
 
-/* What is refused is lost, so there is an end to it, and to the wait. */
+/* Whether memory for @pool was asked for, in vain. */
+static bool refuse_to_fill(struct kunit *test, struct atomic_pool *pool,
+			   unsigned int order)
+{
+	struct dma_test *ctx = test->priv;
+
+	ctx->refuse_share = 1;
+	atomic_pool_resize(pool, GFP_KERNEL);
+	if (ctx->refuse_share) {
+		ctx->refuse_share = 0;
+		return false;
+	}
+	KUNIT_ASSERT_EQ(test, page_count(ctx->last_refused), 1);
+	free_pool_memory(ctx->last_refused, order);
+	return true;
+}
+
+/*
+ * What is refused is lost, so there is an end to it, and to the wait. But what
+ * is refused now and then is tried on.
+ */
 static void pools_that_are_always_refused_are_given_up(struct kunit *test)
 {
 	typeof(atomic_pool_kernel) kernel = atomic_pool_kernel;
 	struct dma_test *ctx = test->priv;
-	struct atomic_pool *pool;
+	struct atomic_pool *pool, *other;
 	unsigned int order, n;
 
 	if (!ctx->platform->force || ctx->platform->real)
@@ -551,14 +571,15 @@ static void pools_that_are_always_refused_are_given_up(struct kunit *test)
 	flush_work(&atomic_pool_work);
 	order = min(get_order(atomic_pool_size), MAX_PAGE_ORDER);
 	pool = empty_pool(test);
+	other = empty_pool(test);
 	atomic_pool_refusals = 0;
-	for (n = 0; n < 2 * ATOMIC_POOL_REFUSALS; n++) {
-		ctx->refuse_share = 1;
-		atomic_pool_resize(pool, GFP_KERNEL);
-		if (ctx->refuse_share)
+	KUNIT_EXPECT_TRUE(test, refuse_to_fill(test, other, order));
+	atomic_pool_resize(other, GFP_KERNEL);
+	KUNIT_EXPECT_EQ(test, gen_pool_size(memory_of(other)), PAGE_SIZE << order);
+
+	for (n = 0; n < 2 * ATOMIC_POOL_REFUSALS; n++)
+		if (!refuse_to_fill(test, pool, order))
 			break;
-		free_pool_memory(ctx->last_refused, order);
-	}
 	KUNIT_EXPECT_EQ(test, n, ATOMIC_POOL_REFUSALS);
 	KUNIT_EXPECT_EQ(test, gen_pool_size(memory_of(pool)), 0);
 
@@ -569,9 +590,10 @@ static void pools_that_are_always_refused_are_given_up(struct kunit *test)
 	atomic_pools_wait = false;
 	atomic_pool_kernel = kernel;
 
-	ctx->refuse_share = 0;
 	atomic_pool_refusals = 0;
 	gen_pool_destroy(memory_of(pool));
+	xa_destroy(&ctx->shared);
+	free_filled_pool(test, other, order);
 }
 
 #ifdef CONFIG_SWIOTLB_DYNAMIC

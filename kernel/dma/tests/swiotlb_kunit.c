@@ -292,6 +292,30 @@ static void private_pool_bounces_privately(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ctx->shares, 0);
 }
 
+/* On a host that encrypts its memory all devices bounce by what it has not. */
+static void host_bounces_by_shared_memory(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	dma_addr_t addr;
+	void *buf;
+
+	if (!ctx->platform->alias)
+		kunit_skip(test, "no host is like that");
+
+	ctx->is_host = true;
+	ctx->trusted = ctx->dev;
+	dma_test_restricted_pool(test, POOL_SIZE);
+	KUNIT_EXPECT_EQ(test, ctx->shares, POOL_SIZE / PAGE_SIZE);
+	buf = kunit_kzalloc(test, SZ_4K, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, buf);
+	addr = dma_map_single(ctx->dev, buf, SZ_4K, DMA_TO_DEVICE);
+	KUNIT_ASSERT_FALSE(test, dma_mapping_error(ctx->dev, addr));
+	KUNIT_EXPECT_EQ(test, addr,
+			dma_test_shared_addr(ctx, dma_to_phys(ctx->dev, addr)));
+	dma_unmap_single(ctx->dev, addr, SZ_4K, DMA_TO_DEVICE);
+	KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
+}
+
 /* What is too large for any pool is refused at once. */
 static void oversized_mapping_is_refused(struct kunit *test)
 {
@@ -584,9 +608,10 @@ static void __init default_pool_is_addressed_as_shared(struct kunit *test)
 	addr = swiotlb_map(ctx->dev, virt_to_phys(buf), SZ_2K, DMA_TO_DEVICE, 0);
 	KUNIT_EXPECT_NE(test, addr, DMA_MAPPING_ERROR);
 	if (addr != DMA_MAPPING_ERROR) {
-		KUNIT_EXPECT_EQ(test, addr,
-				dma_test_shared_addr(ctx, dma_to_phys(ctx->dev, addr)));
-		dma_unmap_single(ctx->dev, addr, SZ_2K, DMA_TO_DEVICE);
+		phys_addr_t phys = dma_to_phys(ctx->dev, addr);
+
+		KUNIT_EXPECT_EQ(test, addr, dma_test_shared_addr(ctx, phys));
+		swiotlb_tbl_unmap_single(ctx->dev, phys, SZ_2K, DMA_TO_DEVICE, 0);
 	}
 	swiotlb_exit();
 	KUNIT_EXPECT_EQ(test, ctx->unshares, ctx->shares);
@@ -623,6 +648,7 @@ static struct kunit_case dma_swiotlb_cases[] = {
 	CASE(unmap_after_release),
 	CASE(oversized_mapping_is_refused),
 	CASE(private_pool_bounces_privately),
+	CASE(host_bounces_by_shared_memory),
 	CASE(largest_request_fits),
 	CASE(no_pool_is_no_limit),
 	CASE(default_pool_is_shared),
