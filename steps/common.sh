@@ -101,7 +101,7 @@ stop()
 	trap - INT TERM HUP
 	[ -z "$running" ] || kill -TERM -- "-$running" 2>/dev/null
 	[ -z "$beater" ] || kill "$beater" 2>/dev/null
-	kill "-$1" $$
+	kill "-$1" "$BASHPID"
 }
 running='' beater=''
 trap 'stop INT' INT

@@ -398,11 +398,11 @@ static void feed(int fd, unsigned int held)
 /*
  * Another device holds the whole pool and does not give it back: requests fail
  * after the 30 s that a request is given, and are not tried for ever, nor one
- * after the other, 30 s each.
+ * after the other, 30 s each.  What comes later is given as much.
  */
 static int test_starved(uint8_t *buf)
 {
-	static struct request requests[8];
+	static struct request requests[8], late;
 	const unsigned int count = sizeof(requests) / sizeof(requests[0]);
 	long before = pool_used(pool);
 	unsigned int held = 0, started, i;
@@ -428,9 +428,20 @@ static int test_starved(uint8_t *buf)
 		if (!err && requests[i].err != -EIO)
 			err = requests[i].err ? -requests[i].err : ENODATA;
 	}
-	feed(hog, held);
 	if (!err && i < started)
 		err = ETIMEDOUT;
+	late = (struct request){ .sector = 8, .bytes = REQUEST, .buf = buf };
+	if (!err) {
+		sleep(2);
+		err = pthread_create(&late.thread, NULL, request_main, &late);
+	}
+	if (!err)
+		sleep(1);
+	feed(hog, held);
+	if (!err) {
+		pthread_join(late.thread, NULL);
+		err = -late.err;
+	}
 	for (; i < started; i++)
 		pthread_join(requests[i].thread, NULL);
 	if (!err && transfer(8, buf, REQUEST, false))
@@ -440,7 +451,7 @@ static int test_starved(uint8_t *buf)
 	if (err)
 		box_result(RESULT_FAIL, "blk starved: %s", strerror(err));
 	else
-		box_result(RESULT_OK, "blk starved: %u reads fail while another device holds the pool, and one passes afterwards",
+		box_result(RESULT_OK, "blk starved: %u reads fail while another device holds the pool, a later one waits for it, and one passes afterwards",
 			   count);
 	return !!err;
 }

@@ -561,6 +561,28 @@ static void pool_without_a_mapping_serves_who_may_sleep(struct kunit *test)
 /* Without private memory no share is asked for. */
 #define NOTHING_TO_SHARE	0
 #else
+/* Part of a page has a neighbour, whom such a mapping would have in it. */
+static void pool_of_part_pages_has_no_mapping(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	struct chunk chunk;
+
+	if (!IS_ENABLED(CONFIG_DMA_DIRECT_REMAP) || !ctx->platform->noncoherent)
+		kunit_skip(test, "nothing is remapped");
+	if (ctx->platform->force)
+		kunit_skip(test, "such a pool is refused");
+
+	ctx->pool_offset = SZ_2K;
+	dma_test_restricted_pool(test, POOL_SIZE);
+	KUNIT_EXPECT_FALSE(test, chunk_alloc(ctx, &chunk, false, PAGE_SIZE,
+					     GFP_ATOMIC));
+	KUNIT_ASSERT_TRUE(test, chunk_alloc(ctx, &chunk, false, PAGE_SIZE,
+					    GFP_KERNEL));
+	expect_sound(test, &chunk);
+	chunk_free(ctx, &chunk);
+	KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
+}
+
 /* Without private memory a share is asked for, and does nothing. */
 #define NOTHING_TO_SHARE	POOL_PAGES
 #endif
@@ -724,6 +746,7 @@ static struct kunit_case dma_restricted_cases[] = {
 	CASE(refused_pool_is_not_used),
 	CASE(pool_is_shared_in_whole_pages_or_refused),
 	CASE(pool_without_a_mapping_serves_who_may_sleep),
+	CASE(pool_of_part_pages_has_no_mapping),
 	{ }
 };
 

@@ -408,8 +408,8 @@ int dma_test_try_restricted_pool(struct kunit *test, size_t size)
 
 	ctx->rmem.name = "dma-kunit";
 	ctx->rmem.ops = dma_test_pool_ops();
-	ctx->rmem.base = page_to_phys(pages);
-	ctx->rmem.size = size;
+	ctx->rmem.base = page_to_phys(pages) + ctx->pool_offset;
+	ctx->rmem.size = size - ctx->pool_offset;
 	KUNIT_ASSERT_EQ(test, 0,
 			kunit_add_action_or_reset(test, restricted_pool_destroy,
 						  test));

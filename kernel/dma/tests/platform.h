@@ -64,6 +64,7 @@ extern const struct dma_platform dma_platforms[DMA_PLATFORMS];
  * @last_refused: page that was last refused to be shared or made private
  * @rmem:	the restricted pool's memory region
  * @pool_order:	order of the pages that the restricted pool was made of
+ * @pool_offset: bytes between the first of these and the pool's beginning
  */
 struct dma_test {
 	const struct dma_platform *platform;
@@ -85,6 +86,7 @@ struct dma_test {
 	struct page *last_refused;
 	struct reserved_mem rmem;
 	unsigned int pool_order;
+	unsigned int pool_offset;
 };
 
 int dma_test_init(struct kunit *test);

@@ -561,6 +561,7 @@ static bool refuse_to_fill(struct kunit *test, struct atomic_pool *pool,
 static void pools_that_are_always_refused_are_given_up(struct kunit *test)
 {
 	typeof(atomic_pool_kernel) kernel = atomic_pool_kernel;
+	unsigned long size_kernel = pool_size_kernel;
 	struct dma_test *ctx = test->priv;
 	struct atomic_pool *pool, *other;
 	unsigned int order, n;
@@ -576,6 +577,7 @@ static void pools_that_are_always_refused_are_given_up(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, refuse_to_fill(test, other, order));
 	atomic_pool_resize(other, GFP_KERNEL);
 	KUNIT_EXPECT_EQ(test, gen_pool_size(memory_of(other)), PAGE_SIZE << order);
+	pool_size_kernel = size_kernel;
 
 	for (n = 0; n < 2 * ATOMIC_POOL_REFUSALS; n++)
 		if (!refuse_to_fill(test, pool, order))
