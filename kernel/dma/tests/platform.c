@@ -106,7 +106,9 @@ static int sim_set_memory(unsigned long addr, int numpages, bool share)
 	unsigned int *refuse = share ? &ctx->refuse_share : &ctx->refuse_unshare;
 	unsigned long pfn, end;
 
-	if (!virt_addr_valid((void *)addr) || !PAGE_ALIGNED(addr)) {
+	/* Part of a page is no matter where nothing is shared. */
+	if (!virt_addr_valid((void *)addr) ||
+	    (ctx->platform->shares && !PAGE_ALIGNED(addr))) {
 		ctx->misused++;
 		return -EINVAL;
 	}
