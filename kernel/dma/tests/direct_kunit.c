@@ -557,10 +557,6 @@ static void pool_without_a_mapping_serves_who_may_sleep(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
 }
 
-#ifdef __DMA_ATTR_ALLOC_CC_SHARED
-/* Without private memory no share is asked for. */
-#define NOTHING_TO_SHARE	0
-#else
 /* Part of a page has a neighbour, whom such a mapping would have in it. */
 static void pool_of_part_pages_has_no_mapping(struct kunit *test)
 {
@@ -583,6 +579,10 @@ static void pool_of_part_pages_has_no_mapping(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
 }
 
+#ifdef __DMA_ATTR_ALLOC_CC_SHARED
+/* Without private memory no share is asked for. */
+#define NOTHING_TO_SHARE	0
+#else
 /* Without private memory a share is asked for, and does nothing. */
 #define NOTHING_TO_SHARE	POOL_PAGES
 #endif
