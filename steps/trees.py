@@ -84,7 +84,7 @@ def mutants(top, table, tree, series):
     verdicts = [verdict for verdict in verdicts if not verdict.startswith('as on ')]
     equivalent = sum(verdict.startswith('equivalent') for verdict in verdicts)
     missed = sum(verdict.startswith('**') for verdict in verdicts)
-    untried = ''.join(re.findall(r', \d+ (?:tried on 6.12 only|tried in an older version of their file|not tried)', '\n'.join(rows)))
+    untried = ''.join(re.findall(r', \d+ (?:tried on 6.12 only|tried on an older series only|tried in an older version of their file|not tried)', '\n'.join(rows)))
     return f'{len(verdicts) - equivalent - missed} of {len(verdicts)} caught' + \
         (f', {equivalent} equivalent' if equivalent else '') + untried + \
         ('' if any(series.split()[1] in row for row in rows) else OLDER)
