@@ -456,6 +456,79 @@ static int test_starved(uint8_t *buf)
 	return !!err;
 }
 
+/* What a thread says to a driver of the virtio bus: a device's name */
+struct order {
+	pthread_t thread;
+	const char *file;
+	char device[32];
+	int err;
+};
+
+static void *order_main(void *arg)
+{
+	struct order *o = arg;
+	int fd = open(o->file, O_WRONLY | O_CLOEXEC);
+
+	o->err = fd < 0 || write(fd, o->device, strlen(o->device)) < 0 ? -errno : 0;
+	if (fd >= 0)
+		close(fd);
+	return NULL;
+}
+
+/*
+ * A disk that is probed while another device holds the whole pool: its queue is
+ * where it was before, its first request finds nothing.  With slub_debug=P what
+ * the driver has not initialised is no zero.
+ */
+static int test_starved_probe(void)
+{
+	static struct order o = { .file = "/sys/bus/virtio/drivers/virtio_blk/unbind" };
+	char path[32], file[64], link[256], *name;
+	struct timespec limit;
+	unsigned int held = 0;
+	int hog, err = 0;
+	ssize_t n;
+
+	if (find_disk("log", path, sizeof(path)) < 0)
+		err = ENODEV;
+	snprintf(file, sizeof(file), "/sys/block/%s", path + strlen("/dev/"));
+	n = err ? 0 : readlink(file, link, sizeof(link) - 1);
+	link[n < 0 ? 0 : n] = 0;
+	/* ../devices/platform/a001000.virtio/virtio1/block/vdb */
+	name = strstr(link, "/virtio");
+	if (err || !name || sscanf(name + 1, "%31[^/]", o.device) != 1) {
+		box_result(RESULT_FAIL, "blk starved probe: there is no disk for the log");
+		return 1;
+	}
+	hog = starve(&held);
+	if (hog < 0) {
+		box_result(RESULT_FAIL, "blk starved probe: no device to hold the pool: %s",
+			   strerror(-hog));
+		return 1;
+	}
+	order_main(&o);
+	o.file = "/sys/bus/virtio/drivers/virtio_blk/bind";
+	err = -o.err ?: pthread_create(&o.thread, NULL, order_main, &o);
+	if (!err) {
+		clock_gettime(CLOCK_REALTIME, &limit);
+		limit.tv_sec += 90;
+		err = pthread_timedjoin_np(o.thread, NULL, &limit);
+		feed(hog, held);
+		if (err)
+			pthread_join(o.thread, NULL);
+		err = err ?: -o.err;
+	} else {
+		feed(hog, held);
+	}
+	if (!err && find_disk("log", path, sizeof(path)) < 0)
+		err = ENODEV;
+	if (err)
+		box_result(RESULT_FAIL, "blk starved probe: %s", strerror(err));
+	else
+		box_result(RESULT_OK, "blk starved probe: a disk is there though its first requests fail");
+	return !!err;
+}
+
 /*
  * Another device holds every second page of the pool: what is left would do, but
  * not in a row.  The buffer is in a row, which tempts to map it so.
@@ -759,6 +832,7 @@ int test_blk(const char *group)
 		failed += !!test_many(buf);
 		failed += *pool && test_fragmented();
 		failed += *pool && test_starved(buf);
+		failed += *pool && test_starved_probe();
 	}
 	failed += !!test_flight("pool half full", 32, 0, 0, buf, 700, 1100);
 	failed += !!test_flight("pool nearly full", 48, 0, 20, buf, 9, 400);
