@@ -112,7 +112,7 @@ def all_checks(found, names):
 SUMMARY = {
     # row of README.md: check, what of its last line
     'git am': ('am', r'(\d+ patches)'),
-    'every commit builds, warns of nothing new and passes, arm64 and x86_64': ('bisect', r'(\d+ commits)'),
+    'every commit builds, warns of nothing new and passes, arm64 and x86_64': ('long/bisect', r'(\d+ commits)'),
     'KUnit, arm64 at EL1': ('kunit-arm64', r'(\d+) tests( passed.*)'),
     'KUnit, x86_64': ('kunit-x86_64', r'(\d+) tests( passed.*)'),
     'KUnit, protected guest': ('guest', r'KUnit ([^;]*)'),
