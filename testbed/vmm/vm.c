@@ -369,6 +369,33 @@ static void report_state(void)
 	audit_free(&audit);
 }
 
+/* Nanoseconds of a processor that a vcpu has had */
+static uint64_t ran_ns(const struct vcpu *vcpu)
+{
+	struct timespec t = { 0 };
+	clockid_t clock;
+
+	if (!pthread_getcpuclockid(vcpu->thread, &clock))
+		clock_gettime(clock, &t);
+	return t.tv_sec * 1000000000ULL + t.tv_nsec;
+}
+
+/* Does a guest that has come to no end wait, or does it run in circles?  Lets go of the lock. */
+static void report_pace(void)
+{
+	uint64_t before[MAX_VCPUS];
+	unsigned int i;
+
+	for (i = 0; i < nr_vcpus; i++)
+		before[i] = ran_ns(vcpus + i);
+	pthread_mutex_unlock(&lock);
+	sleep(1);
+	pthread_mutex_lock(&lock);
+	for (i = 0; i < nr_vcpus && !ended; i++)
+		report("vcpu%u: has run for %" PRIu64 " ms of the last second", i,
+		       (ran_ns(vcpus + i) - before[i]) / 1000000);
+}
+
 /**
  * vm_run - run the guest to its end
  * @entry: guest physical address of the kernel's first instruction
@@ -404,9 +431,11 @@ int vm_run(uint64_t entry, uint64_t dtb, unsigned int timeout)
 			vm_stop(STATUS_SETUP, "vcpu%u: no thread", i);
 		}
 	while (!ended)
-		if (pthread_cond_timedwait(&ended_cond, &lock, &until) == ETIMEDOUT)
+		if (pthread_cond_timedwait(&ended_cond, &lock, &until) == ETIMEDOUT) {
+			report_pace();
 			vm_stop(STATUS_TIMEOUT, "time-out: the guest has not ended after %u s",
 				timeout);
+		}
 	if (!vm_pause() && end_status != STATUS_PASS)
 		report_state();
 	/* The lock stays held: no vcpu enters the guest again */
