@@ -20,6 +20,9 @@ LINUX=${LINUX:-}
 V=${V:-}
 build=${BUILD:-$top/build}
 jobs=$(nproc)
+# ccache goes by the dependencies that the kernel's make asks of the compiler, and not by running the preprocessor first: a quarter
+# less work for what it has not seen.
+export CCACHE_DEPEND=1
 
 say()  { printf '%s\n' "$*"; }
 step() { printf '== %s\n' "$*"; }
