@@ -14,6 +14,8 @@ import subprocess
 import sys
 
 VERDICT = re.compile(r'(ok|skip|FAIL) +(\S+) \(\d+ s\): (.*)')
+# A check that somebody has stopped, by a signal, has said nothing
+STOPPED = re.compile(r'(\S+): failed \(status (?:129|130|137|143)\)')
 OLDER = ', of an older series'
 BEGIN, END = '<!-- written by make trees -->\n', '<!-- end -->\n'
 ABOUT = ['linux', 'series', 'host', 'tools', 'last run']
@@ -59,10 +61,11 @@ def note(top, work, tree):
         kind = check.removeprefix('long/')
         if other[2 if kind in OF_COMMITS else 1 if kind in OF_SOURCES else 0]:
             rows[check] = rows[check].removesuffix(OLDER) + OLDER
-    for line in lines(os.path.join(work, 'logs/trees.log')):
-        match = VERDICT.match(line)
-        if match:
-            verdict, check, what = match.groups()
+    log = lines(os.path.join(work, 'logs/trees.log'))
+    stopped = {match[1] for match in map(STOPPED.fullmatch, log) if match}
+    for match in filter(None, map(VERDICT.match, log)):
+        verdict, check, what = match.groups()
+        if check not in stopped:
             rows[check] = {'ok': '', 'skip': 'skipped: ', 'FAIL': '**fails**: '}[verdict] + what.replace('|', ',')
     rows['linux'] = first(os.path.join(work, 'base'), 'name=')
     rows['series'] = f"{len(lines(os.path.join(work, 'commits'))) - 1} commits"
