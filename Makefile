@@ -5,7 +5,7 @@ export TREE LINUX ARCH TESTS TIMEOUT CHECKS V FORCE INSTALL OPS SEED FAULT FROM
 help:
 	@sed -n 's/^#: //p' Makefile
 
-#: make run          the main job: source, git am, build, boot, suites, one verdict
+#: make run          the main job: source, git am, build, boot, suites, one verdict; GUESTS="kexec crash" other guests
 #: make kunit        the suites on the work tree, the quick loop: ARCH=arm64 | x86_64, TESTS=glob
 #: make check        all that a change must pass; CHECKS="am shell" runs some
 run kunit check mutants hunks unpatched secrecy load faults sanitizer trees bench:

@@ -215,6 +215,16 @@ table()
 	echo "$file.md"
 }
 
+# known_checks NAME...: ends the step unless checks/ has them
+known_checks()
+{
+	local name
+	for name; do
+		[ -f "$top/checks/$name" ] && [ -x "$top/checks/$name" ] || die 125 "CHECKS: no check is called $name; there are:" \
+			"$(cd "$top/checks" && find -L . -maxdepth 2 -type f -printf '%P\n' | sort | paste -sd ' ')"
+	done
+}
+
 # need PURPOSE...: the programs that a step calls
 need() { "$top/steps/packages" "$@" || exit; }
 
