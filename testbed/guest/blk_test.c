@@ -773,7 +773,7 @@ int test_blk_secrets(const char *group)
 /*
  * test_blk_limit - a request is as large as can be bounced at once, and no
  * smaller: an eighth of the pool, 256 kB at most (swiotlb_max_mapping_size() of
- * the series).  The pool of disks that have none of their own is 4 MB at least
+ * the series), but a logical block at least.  The pool of disks that have none of their own is 4 MB at least
  * (arch/arm64/mm/init.c), also in a crash kernel.
  */
 int test_blk_limit(const char *group)
@@ -781,6 +781,8 @@ int test_blk_limit(const char *group)
 	long slots = pool_slots(model_disks_pool());
 	long want = slots * SLOT / KB / 8, kb = -1;
 	char disk_path[32], path[96];
+	uint8_t *buf = NULL;
+	int block = 0, fd;
 	FILE *f = NULL;
 
 	(void)group;
@@ -792,6 +794,18 @@ int test_blk_limit(const char *group)
 	if (want > 256)
 		want = 256;
 	if (find_disk("data", disk_path, sizeof(disk_path)) >= 0) {
+		fd = open(disk_path, O_RDONLY | O_DIRECT | O_CLOEXEC);
+		if (fd >= 0 && !ioctl(fd, BLKSSZGET, &block))
+			buf = aligned_alloc(4096, block < 4096 ? 4096 : block);
+		if (!buf || read(fd, buf, block) != block) {
+			box_result(RESULT_FAIL, "blk limit: a block of %d bytes is not read: %s",
+				   block, strerror(errno));
+			return 1;
+		}
+		free(buf);
+		close(fd);
+		if (want < block / (int)KB)
+			want = block / (int)KB;
 		snprintf(path, sizeof(path), "/sys/block/%s/queue/max_hw_sectors_kb",
 			 strrchr(disk_path, '/') + 1);
 		f = fopen(path, "re");
@@ -805,7 +819,8 @@ int test_blk_limit(const char *group)
 		box_result(RESULT_FAIL, "blk limit: a request has %ld kB at most, of %ld that can be bounced",
 			   kb, want);
 	else
-		box_result(RESULT_OK, "blk limit: a request has %ld kB at most", kb);
+		box_result(RESULT_OK, "blk limit: a request has %ld kB at most, and a block %d bytes",
+			   kb, block);
 	return kb != want;
 }
 

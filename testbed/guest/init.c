@@ -24,6 +24,7 @@
 #include "tests.h"
 
 static int test_boot_atomic(const char *group);
+static int test_bounce(const char *group);
 static int test_log(const char *group);
 static int test_hang(const char *group);
 static int test_panic(const char *group);
@@ -35,6 +36,7 @@ static const struct group {
 } groups[] = {
 	{ "boot", test_boot },
 	{ "boot-atomic", test_boot_atomic },
+	{ "bounce-64", test_bounce },
 	{ "blk", test_blk },
 	{ "blk-limit", test_blk_limit },
 	{ "dma-pool", test_dma },
@@ -114,6 +116,24 @@ static int test_boot_atomic(const char *group)
 	else
 		box_result(RESULT_OK, "atomic pools: nothing is shared before a device may need it");
 	return !!pages;
+}
+
+/*
+ * test_bounce - the default swiotlb has so many MB: with restricted pools, what
+ * it would have without private memory (arch/arm64/mm/init.c)
+ */
+static int test_bounce(const char *group)
+{
+	unsigned long want = strtoul(strchr(group, '-') + 1, NULL, 10);
+	uint64_t addr, bytes;
+
+	model_bounce(&addr, &bytes);
+	if (bytes != (uint64_t)want << 20)
+		box_result(RESULT_FAIL, "bounce: the default swiotlb has %llu KB, and should have %lu MB",
+			   (unsigned long long)bytes / 1024, want);
+	else
+		box_result(RESULT_OK, "bounce: the default swiotlb has %lu MB", want);
+	return bytes != (uint64_t)want << 20;
 }
 
 /* test_log - nothing: the kernel's own log is what is wanted */

@@ -15,6 +15,7 @@
 #define SECTOR		512U
 
 #define F_SEG_MAX	(1ULL << 2)
+#define F_BLK_SIZE	(1ULL << 6)
 #define F_FLUSH		(1ULL << 9)
 
 #define T_IN		0
@@ -37,6 +38,7 @@ struct disk {
 	char name[32];
 	uint8_t *data;
 	uint64_t sectors;
+	uint32_t block;
 	bool held;
 	enum disk_mode mode;
 	uint64_t done, moved, most;
@@ -223,7 +225,7 @@ static uint64_t blk_config(struct virtio_device *vdev, uint64_t offset,
 		.capacity = to_disk(vdev)->sectors,
 		/* header and status need a descriptor each */
 		.seg_max = VIRTIO_QUEUE_MAX - 2,
-		.blk_size = SECTOR,
+		.blk_size = to_disk(vdev)->block,
 	};
 	uint64_t val = 0;
 
@@ -243,10 +245,12 @@ static const struct virtio_ops blk_ops = {
  * @nr: which, 0 to MAX_DISKS - 1
  * @name: for reports, and the disk's serial
  * @sectors: of 512 bytes
+ * @block: bytes of a logical block, which the driver is not to go below
  *
  * Return: 0 or a negative errno.
  */
-int disk_init(unsigned int nr, const char *name, uint64_t sectors)
+int disk_init(unsigned int nr, const char *name, uint64_t sectors,
+	      uint32_t block)
 {
 	struct disk *disk;
 
@@ -261,9 +265,10 @@ int disk_init(unsigned int nr, const char *name, uint64_t sectors)
 	}
 	snprintf(disk->name, sizeof(disk->name), "%s", name);
 	disk->sectors = sectors;
+	disk->block = block;
 	disk->vdev.dev.name = disk->name;
 	disk->vdev.id = 2;
-	disk->vdev.features = F_SEG_MAX | F_FLUSH;
+	disk->vdev.features = F_SEG_MAX | F_FLUSH | F_BLK_SIZE;
 	disk->vdev.ops = &blk_ops;
 	return virtio_init(&disk->vdev, nr);
 }

@@ -185,7 +185,8 @@ enum disk_mode {
 	DISK_LIES,	/* no error, nothing moved */
 };
 
-int disk_init(unsigned int nr, const char *name, uint64_t sectors);
+int disk_init(unsigned int nr, const char *name, uint64_t sectors,
+	      uint32_t block);
 struct disk *disk_get(uint64_t nr);
 void *disk_data(struct disk *disk, uint64_t sector, uint64_t sectors);
 void disk_hold(struct disk *disk, bool hold);

@@ -7,6 +7,7 @@
 #include <kunit/test.h>
 #include <linux/dma-direct.h>
 #include <linux/dma-mapping.h>
+#include <linux/memblock.h>
 #include <linux/mm.h>
 #include <linux/sizes.h>
 #include <linux/swiotlb.h>
@@ -517,6 +518,28 @@ static void refused_pool_is_not_used(struct kunit *test)
 					      ctx->rmem.size));
 }
 
+/* mem= may cut off the end of a pool, which is not in the linear map then. */
+static void pool_that_is_cut_off_is_refused(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	struct io_tlb_mem *before = ctx->dev->dma_io_tlb_mem;
+
+	if (!ctx->platform->force || ctx->platform->real)
+		kunit_skip(test, "no share to refuse");
+
+	/* twice, lest anything be written where there is no memory */
+	ctx->refuse_share = 1;
+	KUNIT_EXPECT_NE(test, 0, dma_test_try_restricted_pool(test, POOL_SIZE));
+	ctx->refuse_share = 1;
+	ctx->rmem.size = PFN_PHYS(max_pfn) + SZ_1G - ctx->rmem.base;
+	KUNIT_EXPECT_EQ(test, -EINVAL, dma_test_try_attach(test, ctx->dev));
+	KUNIT_EXPECT_EQ(test, ctx->refuse_share, 1);
+	KUNIT_EXPECT_PTR_EQ(test, ctx->dev->dma_io_tlb_mem, before);
+	KUNIT_EXPECT_NULL(test, ctx->rmem.priv);
+	ctx->refuse_share = 0;
+	ctx->rmem.size = POOL_SIZE;
+}
+
 /* Part of a page cannot be shared, and is not needed where nothing is. */
 static void pool_is_shared_in_whole_pages_or_refused(struct kunit *test)
 {
@@ -744,6 +767,7 @@ static struct kunit_case dma_restricted_cases[] = {
 	CASE(restricted_free_after_release),
 	CASE(restricted_pool_is_shared_once),
 	CASE(refused_pool_is_not_used),
+	CASE(pool_that_is_cut_off_is_refused),
 	CASE(pool_is_shared_in_whole_pages_or_refused),
 	CASE(pool_without_a_mapping_serves_who_may_sleep),
 	CASE(pool_of_part_pages_has_no_mapping),

@@ -114,8 +114,10 @@ static int sim_set_memory(unsigned long addr, int numpages, bool share)
 	}
 
 	pfn = PHYS_PFN(virt_to_phys((void *)addr));
-	if (share)
+	if (share) {
 		ctx->last_shared = pfn_to_page(pfn);
+		ctx->last_cleaned = NULL;
+	}
 
 	for (end = pfn + numpages; pfn < end; pfn++, addr += PAGE_SIZE) {
 		if (*refuse && !--*refuse) {
@@ -153,6 +155,14 @@ static int sim_set_memory_encrypted(unsigned long addr, int numpages)
 	if (!in_task())
 		return set_memory_encrypted(addr, numpages);
 	return sim_set_memory(addr, numpages, false);
+}
+
+/* No test machine has caches that a device does not see, so take note. */
+static void sim_prep_coherent(struct page *page, size_t size)
+{
+	if (in_task())
+		current_test()->last_cleaned = page;
+	arch_dma_prep_coherent(page, size);
 }
 
 static void *sim_contiguous_remap(struct page *page, size_t size,
@@ -291,6 +301,8 @@ int dma_test_init(struct kunit *test)
 	}
 	kunit_activate_static_stub(test, dma_stub_contiguous_remap,
 				   sim_contiguous_remap);
+	kunit_activate_static_stub(test, dma_stub_prep_coherent,
+				   sim_prep_coherent);
 
 	ctx->dev = dma_test_device(test, "dma-kunit");
 	return 0;

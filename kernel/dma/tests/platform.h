@@ -62,6 +62,8 @@ extern const struct dma_platform dma_platforms[DMA_PLATFORMS];
  * @must_not_sleep: value of dma_stub_must_not_sleep at the start
  * @last_shared: first page of the range that was last asked to be shared
  * @last_refused: page that was last refused to be shared or made private
+ * @last_cleaned: first page of the range that the caches were last cleaned of,
+ *		if no range was asked to be shared since
  * @rmem:	the restricted pool's memory region
  * @pool_order:	order of the pages that the restricted pool was made of
  * @pool_offset: bytes between the first of these and the pool's beginning
@@ -84,6 +86,7 @@ struct dma_test {
 	int must_not_sleep;
 	struct page *last_shared;
 	struct page *last_refused;
+	struct page *last_cleaned;
 	struct reserved_mem rmem;
 	unsigned int pool_order;
 	unsigned int pool_offset;

@@ -5,6 +5,7 @@
 #include <kunit/static_stub.h>
 #include <linux/cc_platform.h>
 #include <linux/dma-direct.h>
+#include <linux/dma-map-ops.h>
 #include <linux/genalloc.h>
 #include <linux/preempt.h>
 #include <linux/set_memory.h>
@@ -63,6 +64,12 @@ void *dma_stub_contiguous_remap(struct page *page, size_t size, pgprot_t prot,
 	KUNIT_STATIC_STUB_REDIRECT(dma_stub_contiguous_remap, page, size, prot,
 				   caller);
 	return dma_common_contiguous_remap(page, size, prot, caller);
+}
+
+void dma_stub_prep_coherent(struct page *page, size_t size)
+{
+	KUNIT_STATIC_STUB_REDIRECT(dma_stub_prep_coherent, page, size);
+	arch_dma_prep_coherent(page, size);
 }
 
 int dma_stub_gen_pool_add_virt(struct gen_pool *pool, unsigned long addr,

@@ -18,6 +18,7 @@
 #ifdef __DMA_ATTR_ALLOC_CC_SHARED
 #include <linux/dma-direct.h>
 #endif
+#include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
 #include <linux/mm_types.h>
 #include <linux/types.h>
@@ -34,6 +35,7 @@ int dma_stub_set_memory_decrypted(unsigned long addr, int numpages);
 int dma_stub_set_memory_encrypted(unsigned long addr, int numpages);
 void *dma_stub_contiguous_remap(struct page *page, size_t size, pgprot_t prot,
 				const void *caller);
+void dma_stub_prep_coherent(struct page *page, size_t size);
 int dma_stub_gen_pool_add_virt(struct gen_pool *pool, unsigned long addr,
 			       phys_addr_t phys, size_t size, int nid);
 
@@ -71,6 +73,8 @@ static inline bool dma_stub_capable(struct device *dev, dma_addr_t addr,
 	dma_stub_set_memory_encrypted(addr, numpages)
 #define dma_common_contiguous_remap(page, size, prot, caller) \
 	dma_stub_contiguous_remap(page, size, prot, caller)
+#define arch_dma_prep_coherent(page, size) \
+	dma_stub_prep_coherent(page, size)
 #define gen_pool_add_virt(pool, addr, phys, size, nid) \
 	dma_stub_gen_pool_add_virt(pool, addr, phys, size, nid)
 #endif
