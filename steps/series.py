@@ -26,6 +26,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 
 TOP = os.environ['top']
@@ -366,8 +367,31 @@ def recipients(scratch, texts):
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def filled(text):
+    """The letter with lines of 75 characters again, as numbers are shorter than the names that stood for them."""
+    done, item = [], []
+
+    def end():
+        if item and not re.match('Subject|Cc', item[0]):
+            indent = re.match(' *', item[1]).group() if len(item) > 1 else '   ' * item[0].startswith(' - ')
+            item[:] = textwrap.wrap(' '.join([item[0]] + [line.strip() for line in item[1:]]), 75,
+                                    subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+        done.extend(item)
+        del item[:]
+    for line in text.split('\n'):
+        if not line.strip() or re.match(r'Subject: |Cc: |@[A-Z]|==|http| - | *\d+ to (\d+|@COUNT@)   ', line):
+            end()
+        if line.startswith('=='):
+            done.append(line)
+        elif line.strip():
+            item.append(line)
+        else:
+            done.append(line)
+    end()
+    return '\n'.join(done)
+
+
 def cover_letter(path, scratch, commits, tip, texts):
-    text = read(path)
     fill = {
         '@COUNT@': str(len(commits)),
         '@BASE@': scratch.base_name,
@@ -375,16 +399,15 @@ def cover_letter(path, scratch, commits, tip, texts):
         '@RECIPIENTS@': '\n'.join(recipients(scratch, texts)),
         '@DIFFSTAT@': scratch.out('diff', '--no-renames', '--stat=72', '--summary', scratch.base, tip),
     }
-    for mark, value in fill.items():
-        text = text.replace(mark, value)
-
     # A commit is named by the start of its file's name, so that its number cannot be a stale one.
     def number(mark):
         found = [n for n, (name, _, _) in enumerate(commits, 1) if name[5:].startswith(mark.group(1))]
         if len(found) != 1:
             raise Failure('series/cover-letter.txt: %s: %d commits are called so' % (mark.group(), len(found)))
         return str(found[0])
-    text = re.sub(r'@([a-z0-9-]+)@', number, text)
+    text = filled(re.sub(r'@([a-z0-9-]+)@', number, read(path)))
+    for mark, value in fill.items():
+        text = text.replace(mark, value)
     return '\n'.join(line.rstrip() for line in text.splitlines()) + '\n'
 
 
