@@ -258,7 +258,8 @@ const char *model_disks_pool(void)
 	char line[256];
 
 	if (model_find("disks", &addr, &bytes) ||
-	    !find_log("Restricted DMA pool must be accessible", line, sizeof(line)))
+	    !find_log(".virtio: Restricted DMA pool must be accessible", line,
+		      sizeof(line)))
 		return "";
 	return "disks";
 }
