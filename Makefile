@@ -6,7 +6,7 @@ help:
 	@sed -n 's/^#: //p' Makefile
 
 #: make run          the main job: source, git am, build, boot, suites, one verdict; GUESTS="kexec crash" other guests
-#: make kunit        the suites on the work tree, the quick loop: ARCH=arm64 | x86_64, TESTS=glob
+#: make kunit        the suites on the work tree, the quick loop: ARCH=arm64 | x86_64, TESTS=glob, TIMEOUT=seconds
 #: make check        all that a change must pass; CHECKS="am shell" runs some
 run kunit check mutants hunks unpatched secrecy load faults sanitizer trees bench:
 	@steps/$@
@@ -28,8 +28,8 @@ tree series patches:
 range-diff:
 	@steps/$@
 
-#: make mutants      leaves out each fix, puts in each fault of mutants/: which test goes red
-#: make hunks        turns every place that a fix changes back, one at a time: which test goes red
+#: make mutants      leaves out each fix, puts in each fault of mutants/: which test goes red; MUTANTS="NAME..." some
+#: make hunks        turns every place that a fix changes back, one at a time: which test goes red; HUNKS="KEY..." some
 #: make secrecy      what the host sees of the guest's secrets, without the series and with it: testbed/SECRECY.md
 #: make bench        what the series costs: instructions and hypercalls an operation, with and without it: bench/README.md; TREES=all
 #: make bench-growth how that grows with the size of a pool, how much of it is taken, …
