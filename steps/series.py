@@ -369,17 +369,17 @@ def recipients(scratch, texts):
 
 def filled(text):
     """The letter with lines of 75 characters again, as numbers are shorter than the names that stood for them."""
-    done, item = [], []
+    done, item, mark = [], [], r'( - | *\d+ to \d+   )?'
 
     def end():
         if item and not re.match('Subject|Cc', item[0]):
-            indent = re.match(' *', item[1]).group() if len(item) > 1 else '   ' * item[0].startswith(' - ')
+            indent = ' ' * len(re.match(mark, item[0]).group())
             item[:] = textwrap.wrap(' '.join([item[0]] + [line.strip() for line in item[1:]]), 75,
                                     subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
         done.extend(item)
         del item[:]
     for line in text.split('\n'):
-        if not line.strip() or re.match(r'Subject: |Cc: |@[A-Z]|==|http| - | *\d+ to (\d+|@COUNT@)   ', line):
+        if not line.strip() or re.match('Subject: |Cc: |@[A-Z]|==|http', line) or re.match(mark, line).group():
             end()
         if line.startswith('=='):
             done.append(line)
@@ -393,7 +393,6 @@ def filled(text):
 
 def cover_letter(path, scratch, commits, tip, texts):
     fill = {
-        '@COUNT@': str(len(commits)),
         '@BASE@': scratch.base_name,
         '@SHORTLOG@': scratch.out('shortlog', '-w72,2,4', '%s..%s' % (scratch.base, tip)),
         '@RECIPIENTS@': '\n'.join(recipients(scratch, texts)),
@@ -405,7 +404,8 @@ def cover_letter(path, scratch, commits, tip, texts):
         if len(found) != 1:
             raise Failure('series/cover-letter.txt: %s: %d commits are called so' % (mark.group(), len(found)))
         return str(found[0])
-    text = filled(re.sub(r'@([a-z0-9-]+)@', number, read(path)))
+    text = read(path).replace('@COUNT@', str(len(commits)))
+    text = filled(re.sub(r'@([a-z0-9-]+)@', number, text))
     for mark, value in fill.items():
         text = text.replace(mark, value)
     return '\n'.join(line.rstrip() for line in text.splitlines()) + '\n'
