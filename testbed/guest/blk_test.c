@@ -773,8 +773,8 @@ int test_blk_secrets(const char *group)
 /*
  * test_blk_limit - a request is as large as can be bounced at once, and no
  * smaller: an eighth of the pool, 256 kB at most (swiotlb_max_mapping_size() of
- * the series), but a logical block at least.  The pool of disks that have none of their own is 4 MB at least
- * (arch/arm64/mm/init.c), also in a crash kernel.
+ * the series), but a logical block at least.  The pool of disks that have none
+ * of their own is 4 MB at least (arch/arm64/mm/init.c), also in a crash kernel.
  */
 int test_blk_limit(const char *group)
 {
