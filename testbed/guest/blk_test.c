@@ -431,10 +431,8 @@ static int test_starved(uint8_t *buf)
 	if (!err && i < started)
 		err = ETIMEDOUT;
 	late = (struct request){ .sector = 8, .bytes = REQUEST, .buf = buf };
-	if (!err) {
-		sleep(2);
+	if (!err)
 		err = pthread_create(&late.thread, NULL, request_main, &late);
-	}
 	if (!err)
 		sleep(1);
 	feed(hog, held);
@@ -478,7 +476,8 @@ static void *order_main(void *arg)
 /*
  * A disk that is probed while another device holds the whole pool: its queue is
  * where it was before, its first request finds nothing.  With slub_debug=P what
- * the driver has not initialised is no zero.
+ * the driver has not initialised is no zero.  Each table of partitions that is
+ * looked for is a read of its own, of 30 s.
  */
 static int test_starved_probe(void)
 {
@@ -511,7 +510,7 @@ static int test_starved_probe(void)
 	err = -o.err ?: pthread_create(&o.thread, NULL, order_main, &o);
 	if (!err) {
 		clock_gettime(CLOCK_REALTIME, &limit);
-		limit.tv_sec += 90;
+		limit.tv_sec += 300;
 		err = pthread_timedjoin_np(o.thread, NULL, &limit);
 		feed(hog, held);
 		if (err)
