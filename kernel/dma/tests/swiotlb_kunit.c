@@ -415,6 +415,10 @@ static struct io_tlb_mem shared_mem = { .cc_shared = true };
 
 #define swiotlb_alloc_pool(dev, ...) \
 	swiotlb_alloc_pool(dev, &shared_mem, __VA_ARGS__)
+#define alloc_dma_pages(...) \
+	alloc_dma_pages(__VA_ARGS__, __DMA_ATTR_ALLOC_CC_SHARED)
+#define swiotlb_free_tlb(...) \
+	swiotlb_free_tlb(__VA_ARGS__, true)
 
 #endif
 /* Encrypting memory may sleep, and an RCU callback must not. */
@@ -438,6 +442,62 @@ static void dynamic_pool_is_freed_where_it_may_sleep(struct kunit *test)
 
 	swiotlb_del_pool(ctx->dev, pool);
 	rcu_barrier();
+}
+
+/* Return: false if it was not even tried to share a page. */
+static bool lose_page_to_grow_with(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+
+	ctx->refuse_share = 1;
+	ctx->refuse_unshare = 1;
+	KUNIT_EXPECT_NULL(test, alloc_dma_pages(GFP_KERNEL, PAGE_SIZE,
+						DMA_BIT_MASK(64)));
+	if (ctx->refuse_share) {
+		ctx->refuse_share = 0;
+		ctx->refuse_unshare = 0;
+		return false;
+	}
+	KUNIT_ASSERT_EQ(test, ctx->refuse_unshare, 0);
+	KUNIT_ASSERT_EQ(test, page_count(ctx->last_refused), 1);
+	__free_page(ctx->last_refused);
+	return true;
+}
+
+/*
+ * What is lost in an attempt to grow is lost at each shortage, so there is an
+ * end to it. But what is lost now and then does not end it, nor does what is
+ * refused and not lost.
+ */
+static void growth_that_is_always_refused_is_given_up(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	struct page *page;
+	unsigned int n;
+
+	if (ctx->platform->real)
+		kunit_skip(test, "nothing is refused");
+
+	atomic_set(&dma_pages_leaks, 0);
+	for (n = 1; n < DMA_PAGES_LEAKS; n++)
+		KUNIT_EXPECT_TRUE(test, lose_page_to_grow_with(test));
+	if (!ctx->platform->once) {
+		ctx->refuse_share = 1;
+		KUNIT_EXPECT_NULL(test, alloc_dma_pages(GFP_KERNEL, PAGE_SIZE,
+							DMA_BIT_MASK(64)));
+		KUNIT_EXPECT_EQ(test, ctx->refuse_share, 0);
+	}
+
+	page = alloc_dma_pages(GFP_KERNEL, PAGE_SIZE, DMA_BIT_MASK(64));
+	KUNIT_EXPECT_NOT_NULL(test, page);
+	if (page)
+		swiotlb_free_tlb(page_address(page), PAGE_SIZE);
+
+	for (n = 0; n < 2 * DMA_PAGES_LEAKS; n++)
+		if (!lose_page_to_grow_with(test))
+			break;
+	KUNIT_EXPECT_EQ(test, n, DMA_PAGES_LEAKS);
+	atomic_set(&dma_pages_leaks, 0);
 }
 #endif
 
@@ -654,6 +714,7 @@ static struct kunit_case dma_swiotlb_cases[] = {
 	CASE(default_pool_is_shared),
 #ifdef CONFIG_SWIOTLB_DYNAMIC
 	CASE(dynamic_pool_is_freed_where_it_may_sleep),
+	CASE(growth_that_is_always_refused_is_given_up),
 #endif
 	{ }
 };
