@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""fresh.py: hold patches/TREE against series/ where the tree's base is not there to make them anew
+"""fresh.py: hold patches/TREE against series/ where the base that they were made on is not there to make them anew
 
 What each patch says, which files it brings and which lines it adds and takes away is compared, and not where in a file: that is
 git's to find out of the base. Prints what is stale and exits with 1, or a summary.
@@ -76,7 +76,7 @@ def main():
         what = complaint(path, mail(os.path.join(folder, name)))
         if what:
             raise series.Failure('%s: %s than in %s' % (name, what, series.rel(path)))
-    print('patches/%s has the lines of series/, its base is not here' % series.TREE)
+    print('patches/%s has the lines of series/' % series.TREE)
 
 
 if __name__ == '__main__':
