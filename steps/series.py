@@ -29,6 +29,8 @@ import tempfile
 import textwrap
 import time
 
+import uncommented
+
 TOP = os.environ['top']
 TREE = os.environ['TREE']
 LINUX = os.environ['LINUX']
@@ -687,10 +689,12 @@ def commits():
 
 
 def source_of(scratch, commit):
-    """A hash of what can be built and run of a commit: all but its documents."""
-    kept = [line for line in scratch.out('ls-tree', commit).splitlines()
-            if line.split('\t')[1] not in ('Documentation', 'MAINTAINERS')]
-    return hashlib.sha256('\n'.join(kept).encode()).hexdigest()[:32]
+    """A hash of what can be built and run of a commit: all but its documents and comments."""
+    changed = scratch.out('diff', '--name-only', '--no-renames', scratch.base, commit,
+                          '--', ':!Documentation', ':!MAINTAINERS').splitlines()
+    kept = uncommented.listing(scratch.repo, scratch.base, commit, *changed)
+    about = [scratch.out('rev-parse', scratch.base + '^{tree}'), *changed, *kept]
+    return hashlib.sha256('\n'.join(about).encode()).hexdigest()[:32]
 
 
 def state():

@@ -23,8 +23,8 @@ MUTANTS, HUNKS = 'mutants, by hand', 'places turned back, one by one'
 NOT_RUN = 'not run'
 # What checks/ of these names, and of these in long/, look at is not the source of the last commit alone, but that of all
 OF_SOURCES = ('arches', 'bisect', 'prefixes')
-# or also messages and documents
-OF_COMMITS = ('am', 'checkpatch', 'docs', 'document', 'maintainers', 'older', 'parts', 'patches-fresh', 'round-trip', 'tags')
+# or also messages, documents and comments
+OF_COMMITS = ('am', 'checkpatch', 'docs', 'document', 'kernel-doc', 'maintainers', 'older', 'parts', 'patches-fresh', 'round-trip', 'tags')
 
 
 def output(*command):
