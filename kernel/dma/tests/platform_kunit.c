@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Is the simulated platform what pKVM is? Each line of the table in pkvm.h is
- * tried there, and by the same test on the machine's own hypervisor if this is
- * a protected guest.
+ * Is the simulated platform what pKVM is? Each line of the table in pkvm.h that
+ * is about memory is tried there, and by the same test on the machine's own
+ * hypervisor if this is a protected guest.
  */
 #include <linux/gfp.h>
 #include <linux/mm.h>
