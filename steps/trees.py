@@ -24,7 +24,8 @@ NOT_RUN = 'not run'
 # What checks/ of these names, and of these in long/, look at is not the source of the last commit alone, but that of all
 OF_SOURCES = ('arches', 'bisect', 'prefixes')
 # or also messages, documents and comments
-OF_COMMITS = ('am', 'checkpatch', 'docs', 'document', 'kernel-doc', 'maintainers', 'older', 'parts', 'patches-fresh', 'round-trip', 'tags')
+OF_COMMITS = ('am', 'checkpatch', 'docs', 'document', 'kernel-doc', 'maintainers', 'older', 'parts',
+              'patches-fresh', 'round-trip', 'tags')
 
 
 def output(*command):
