@@ -52,6 +52,14 @@ def series_of(work):
     return [sources[-1], *(hashlib.sha256(text.encode()).hexdigest()[:12] for text in (' '.join(sources), log))]
 
 
+def tools():
+    try:
+        return output('qemu-system-aarch64', '--version').splitlines()[0].split(' (')[0] + \
+            ', gcc ' + output('gcc', '-dumpversion').strip()
+    except FileNotFoundError:
+        return ''
+
+
 def note(top, work, tree):
     name = os.path.join(top, 'results', tree)
     series = series_of(work)
@@ -70,9 +78,9 @@ def note(top, work, tree):
             rows[check] = {'ok': '', 'skip': 'skipped: ', 'FAIL': '**fails**: '}[verdict] + what.replace('|', ',')
     rows['linux'] = first(os.path.join(work, 'base'), 'name=')
     rows['series'] = f"{len(lines(os.path.join(work, 'commits'))) - 1} commits"
-    rows['host'] = (lines(os.path.join(work, '../host/version')) or ['?'])[0].split()[0]
-    rows['tools'] = output('qemu-system-aarch64', '--version').splitlines()[0].split(' (')[0] + ', gcc ' + \
-        output('gcc', '-dumpversion').strip()
+    # What this run had no use for is not on this machine
+    for what, now in (('host', (lines(os.path.join(work, '../host/version')) or [''])[0].split(' ')[0]), ('tools', tools())):
+        rows[what] = now or rows.get(what, '?')
     rows['last run'] = datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%d')
     os.makedirs(os.path.dirname(name), exist_ok=True)
     with open(name, 'w') as f:
