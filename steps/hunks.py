@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 
-PATHS = ['*.c', '*.h', ':!Documentation', ':!tools', ':!samples', ':!kernel/dma/tests']
+PATHS = ['*.c', '*.h', '*Kconfig', ':!kernel/dma/Kconfig', ':!Documentation', ':!tools', ':!samples', ':!kernel/dma/tests']
 FOR_TESTS = re.compile(r'tests/|CONFIG_DMA_KUNIT_TEST')
 HEAD = re.compile(r'@@ -(\d+)(?:,\d+)? \+(\d+)(?:,(\d+))? @@')
 

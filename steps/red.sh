@@ -1,5 +1,5 @@
-# Sourced by what builds the series wrong, or without its fixes, and asks which tests go red. Of a test with parameters, the
-# test is named.
+# Sourced by what builds the series wrong, or without its fixes, and asks which tests go red, and by what takes hours to find
+# something out and remembers it. Of a test with parameters, the test is named.
 
 # recall KIND SOME: what was found out on another machine: results/KIND-TREE has a line for each file that is kept in $found.
 # FORCE=1 forgets all, unless only SOME are run.
@@ -14,7 +14,7 @@ recall()
 	done <"$top/results/$1-$TREE"
 }
 
-# remember KIND FILE...: has the next machine know of these
+# remember KIND FILE...: has the next machine know of these, and of no others
 remember()
 {
 	local kind=$1 name
@@ -23,7 +23,16 @@ remember()
 	[ -z "$LINUX" ] || return 0
 	for name; do
 		printf '%s\t%s\n' "${name##*/}" "$(paste -sd '\t' "$name")"
-	done | sort >"$top/results/$kind-$TREE"
+	done | sort -u >"$top/results/$kind-$TREE"
+}
+
+# remember_more KIND FILE...: of these, too
+remember_more()
+{
+	local kind=$1 had=()
+	shift
+	mapfile -t had < <(cut -f1 "$top/results/$kind-$TREE" 2>/dev/null)
+	remember "$kind" "${had[@]/#/$found/}" "$@"
 }
 
 # put_in PATCH OPTION...: what mutants/TREE has under its name, or mutants/ of a tree that is like it; or else the diff itself,
@@ -54,6 +63,13 @@ suites_red() { sed -nE 's/^(FAIL|ERROR) ([^.]*\.[^.]*).*/\2/p' "$work/results/$1
 
 # guests_red NAME: in a protected guest, by what steps/guest has left under NAME
 guests_red() { sed -E 's/^([^ ]*\.[^.]*)\..*/\1/' "$work/results/$1.red" | sort -u; }
+
+# messages_missing GUEST NAME: what the kernel had to say in that guest of steps/guest NAME, and has not, with the name before it
+messages_missing()
+{
+	[ "$1" = refused ] || return 0
+	grep -q 'pkvm-guest: hypervisor refused to share' "$work/run/$2-$1/guest.log" || echo "message 'pkvm-guest: hypervisor refused to share'"
+}
 
 # guest_tests: a hash of what is looked at in a protected guest, and how, but for the guest 'faults'; the suites are of the series
 guest_tests()

@@ -20,6 +20,7 @@ OLDER = ', of an older series'
 BEGIN, END = '<!-- written by make trees -->\n', '<!-- end -->\n'
 ABOUT = ['linux', 'series', 'host', 'tools', 'last run']
 MUTANTS, HUNKS = 'mutants, by hand', 'places turned back, one by one'
+UNPATCHED = 'audits and block I/O, protected guest, without the series'
 NOT_RUN = 'not run'
 # What checks/ of these names, and of these in long/, look at is not the source of the last commit alone, but that of all
 OF_SOURCES = ('arches', 'bisect', 'prefixes')
@@ -87,19 +88,33 @@ def note(top, work, tree):
         f.write(' '.join(['series', *series]) + '\n' + ''.join(f'{what}|{text}\n' for what, text in rows.items()))
 
 
+def table_of(top, table, tree):
+    return os.path.join(top, 'mutants', table + ('' if tree == '6.12' else '-' + tree) + '.md')
+
+
 def mutants(top, table, tree, series):
     """What mutants/TABLE or mutants/HUNKS of this tree came to."""
-    rows = lines(os.path.join(top, 'mutants', table + ('' if tree == '6.12' else '-' + tree) + '.md'))
+    rows = lines(table_of(top, table, tree))
     verdicts = [row.rstrip('| ').rsplit(' | ', 1)[1] for row in rows if row.startswith('| ') and row.count(' | ')][1:]
     if not verdicts:
         return 'not run'
     verdicts = [verdict for verdict in verdicts if not verdict.startswith('as on ')]
-    equivalent = sum(verdict.startswith('equivalent') for verdict in verdicts)
-    missed = sum(verdict.startswith('**') for verdict in verdicts)
-    untried = ''.join(re.findall(r', \d+ (?:tried on 6.12 only|tried on an older series only|tried in an older version of their file|not tried)', '\n'.join(rows)))
-    return f'{len(verdicts) - equivalent - missed} of {len(verdicts)} caught' + \
-        (f', {equivalent} equivalent' if equivalent else '') + untried + \
+    said = [(len([verdict for verdict in verdicts if verdict.startswith(begin)]), what) for begin, what in (
+        ('equivalent', 'equivalent'), ('untold', 'that nothing here can tell'), ('**', '**not caught**'))]
+    older = sum(', of an older series' in verdict or ', in an older version' in verdict for verdict in verdicts)
+    untried = re.findall(r', (\d+ (?:tried on 6.12 only|tried on an older series only|tried in an older version of their file|not tried))', '\n'.join(rows))
+    return f'{len(verdicts) - older - sum(n for n, _ in said)} of {len(verdicts)} caught' + \
+        ''.join(f', {n} {what}' for n, what in said if n) + ''.join(', ' + text for text in untried) + \
         ('' if any(series.split()[1] in row for row in rows) else OLDER)
+
+
+def unpatched(top, tree):
+    """How many tests of the guests are red on the base, by its row in mutants/TABLE."""
+    for row in lines(table_of(top, 'TABLE', tree)):
+        if row.startswith('| Linux without the series'):
+            more = re.search(r' and (\d+) more', row)
+            return f"{row.count('`') // 2 + int(more[1] if more else 0)} tests fail" + (OLDER if OLDER in row else '')
+    return NOT_RUN
 
 
 def cell(found, check, pattern):
@@ -109,7 +124,8 @@ def cell(found, check, pattern):
         return '**fails**'
     plain = said.removesuffix(OLDER)
     match = re.search(pattern, plain)
-    return ' '.join(match.groups()) + said[len(plain):] if match else said
+    return (' '.join if len(match.groups()) < 3 else '; '.join)(group or '-' for group in match.groups()) + said[len(plain):] \
+        if match else said
 
 
 def all_checks(found, names):
@@ -125,6 +141,7 @@ SUMMARY = {
     # row of README.md: check, what of its last line
     'git am': ('am', r'(\d+ patches)'),
     'every commit builds, warns of nothing new and passes, arm64 and x86_64': ('long/bisect', r'(\d+ commits)'),
+    'every commit builds, by gcc and clang, as allmodconfig has it': ('long/arches', r'(\d+ configurations of \d+ architectures)'),
     'KUnit, arm64 at EL1': ('kunit-arm64', r'(\d+) tests( passed.*)'),
     'KUnit, x86_64': ('kunit-x86_64', r'(\d+) tests( passed.*)'),
     'KUnit, protected guest': ('guest', r'KUnit ([^;]*)'),
@@ -132,7 +149,9 @@ SUMMARY = {
     'what the host sees of secrets, protected guest': ('guest', r'secrets ([^;]*)'),
     'kselftest, protected guest': ('guest', r'kselftest ([^;]*)'),
     'each operation with each fault, protected guest': ('long/faults', r'(\d+ passed, \d+ failed)'),
-    'without the series': ('long/unpatched', r'(\d+ of \d+ defects shown; \d+ tests fail)'),
+    'paths that show secrets: without the series; without what keeps them; with it':
+        ('long/secrecy', r'(?:with the base (\d+), )?with the series without what keeps secrets (\d+), with the series (\d+)'),
+    'KUnit, arm64 at EL1, without the series': ('long/unpatched', r'(\d+ of \d+ defects shown; \d+ tests fail)'),
 }
 
 
@@ -140,7 +159,9 @@ def summary(found, checks):
     """The rows of README.md, of one tree."""
     return {'Linux': re.sub(r'^Linux (\S+) .*', r'\1', found['linux']),
             **{row: cell(found, *what).replace('  ', ' ') for row, what in SUMMARY.items()},
-            'all checks': all_checks(found, checks), MUTANTS: found[MUTANTS], HUNKS: found[HUNKS], 'last run': found['last run']}
+            UNPATCHED: found[UNPATCHED],
+            'all checks': all_checks(found, checks), MUTANTS: found[MUTANTS], HUNKS: found[HUNKS],
+            'host': found['host'], 'tools': found['tools'], 'last run': found['last run']}
 
 
 def write(name, text):
@@ -159,7 +180,8 @@ def table(top):
         found[tree] = dict(line.split('|', 1) for line in old[1:])
         for what, name in ((MUTANTS, 'TABLE'), (HUNKS, 'HUNKS')):
             found[tree][what] = mutants(top, name, tree, old[0])
-    checks = sorted({check for tree in found for check in found[tree] if check not in ABOUT + [MUTANTS, HUNKS]})
+        found[tree][UNPATCHED] = unpatched(top, tree)
+    checks = sorted({check for tree in found for check in found[tree] if check not in ABOUT + [UNPATCHED, MUTANTS, HUNKS]})
     # As in 'make check-all', a long one takes the place of the short one
     checks = [check for check in checks if 'long/' + check not in checks]
     shown = {tree: summary(found[tree], checks) for tree in found}
@@ -175,7 +197,7 @@ def table(top):
     text = BEGIN + '# What each check has said\n'
     for tree in found:
         text += f'\n## {tree}\n\n| | |\n|---|---|\n'
-        text += ''.join(f'| {what} | {found[tree].get(what, NOT_RUN)} |\n' for what in ABOUT + checks + [MUTANTS, HUNKS])
+        text += ''.join(f'| {what} | {found[tree].get(what, NOT_RUN)} |\n' for what in ABOUT + checks + [UNPATCHED, MUTANTS, HUNKS])
     write(os.path.join(top, 'results/README.md'), text)
 
 
