@@ -228,6 +228,17 @@ known_checks()
 # need PURPOSE...: the programs that a step calls
 need() { "$top/steps/packages" "$@" || exit; }
 
+# other_kernel CONSOLE BUILD: the banner of the kernel that ran, if it is not the one that was built in BUILD. An old image has been
+# seen to run: what it does says nothing of the source.
+other_kernel()
+{
+	local banner linked
+	banner=$(grep -aom 1 'Linux version .*' "$1" 2>/dev/null)
+	linked=$(sed -n 's/^#define UTS_VERSION "\(.*\)"$/\1/p' "$2/include/generated/utsversion.h" 2>/dev/null)
+	case $banner in '' | *"$linked"*) return 1 ;; esac
+	echo "$banner"
+}
+
 # cross ARCH: the compiler's prefix on this machine, empty where it is native
 cross()
 {
