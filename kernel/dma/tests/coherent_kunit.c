@@ -9,6 +9,7 @@
 #include <kunit/test.h>
 #include <kunit/test-bug.h>
 #include <linux/completion.h>
+#include <linux/memblock.h>
 #include <linux/sizes.h>
 #include <linux/workqueue.h>
 
@@ -16,9 +17,9 @@
 
 /*
  * A region has to be outside of the system's memory to be mapped as such a
- * region is. There is nothing at this address, and nothing is read or written.
+ * region is. Nothing is read or written there.
  */
-#define REGION_BASE	(512ULL * SZ_1G)
+#define REGION_BASE	ALIGN(max_t(u64, PFN_PHYS(max_pfn), SZ_4G), SZ_1G)
 #define REGION_SIZE	SZ_64K
 
 /* A device that attaches while another one does, which makes the region. */

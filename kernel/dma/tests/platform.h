@@ -53,7 +53,7 @@ extern const struct dma_platform dma_platforms[DMA_PLATFORMS];
  * @shares:	pages shared, in total
  * @unshares:	pages made private again, in total
  * @refused:	calls refused because the page was in that state already
- * @misused:	calls with an address that is not in the linear map
+ * @misused:	calls with an address that is not that of a page in the linear map
  * @refuse_share: refuse to share the n-th page from now on, 1 is the next
  * @refuse_unshare: refuse to make the n-th page from now on private
  * @refuse_remap: fail to remap memory

@@ -11,6 +11,7 @@
 #include <linux/dma-direct.h>
 #include <linux/dma-mapping.h>
 #include <linux/mm.h>
+#include <linux/sizes.h>
 #include <linux/swiotlb.h>
 
 #include "platform.h"
@@ -77,8 +78,8 @@ static struct gen_pool *empty_pool(struct kunit *test)
 #endif
 
 /*
- * Not a device of its own pool and not one that may work on private memory:
- * only then there is a need for the atomic pools when sleeping is not allowed.
+ * Only what a device that needs unencrypted DMA allocates where one must not
+ * sleep is from the atomic pools, if there are any.
  */
 static void need_atomic_pool(struct kunit *test)
 {
@@ -97,7 +98,10 @@ static void *device_view(struct dma_test *ctx, dma_addr_t addr)
 	return phys_to_virt(dma_to_phys(ctx->dev, addr));
 }
 
-static const size_t sizes[] = { 1, PAGE_SIZE, PAGE_SIZE + 1, 4 * PAGE_SIZE };
+/* up to what is in a row in the smallest pool */
+static const size_t sizes[] = {
+	1, PAGE_SIZE, PAGE_SIZE + 1, MIN(4 * PAGE_SIZE, SZ_128K),
+};
 
 /* Leaves something there, for the next owner not to find. */
 static void expect_from_atomic_pool(struct kunit *test, void *cpu_addr,

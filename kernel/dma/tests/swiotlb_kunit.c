@@ -113,19 +113,20 @@ static void host_sees_only_what_is_meant_for_it(struct kunit *test)
 	static const unsigned long attrs[] = { 0, DMA_ATTR_SKIP_CPU_SYNC };
 	struct dma_test *ctx = test->priv;
 	u8 left = ctx->platform->force ? 0 : 0x77;
+	const size_t pool = min_t(size_t, POOL_SIZE, SZ_256K);
 	const size_t size = 3 * SZ_2K - 100;
 	dma_addr_t addr;
 	unsigned int i;
 	u8 *buf;
 
-	dma_test_restricted_pool(test, POOL_SIZE);
-	buf = kunit_kzalloc(test, POOL_SIZE, GFP_KERNEL);
+	dma_test_restricted_pool(test, pool);
+	buf = kunit_kzalloc(test, pool, GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, buf);
 
-	/* another driver has used all slots */
-	memset(buf, 0x99, POOL_SIZE);
-	addr = map(test, buf, POOL_SIZE, DMA_TO_DEVICE);
-	dma_unmap_single(ctx->dev, addr, POOL_SIZE, DMA_TO_DEVICE);
+	/* another driver has used all slots, by the largest of mappings */
+	memset(buf, 0x99, pool);
+	addr = map(test, buf, pool, DMA_TO_DEVICE);
+	dma_unmap_single(ctx->dev, addr, pool, DMA_TO_DEVICE);
 
 	for (i = 0; i < ARRAY_SIZE(attrs); i++) {
 		memset(buf, 0x77, SZ_8K);
@@ -338,7 +339,10 @@ static void oversized_mapping_is_refused(struct kunit *test)
  */
 static void largest_request_fits(struct kunit *test)
 {
-	static const size_t pool_sizes[] = { SZ_64K, SZ_256K, SZ_1M, SZ_2M };
+	static const size_t pool_sizes[] = {
+		16 * PAGE_SIZE, 64 * PAGE_SIZE,
+		256 * PAGE_SIZE, 512 * PAGE_SIZE,
+	};
 	struct dma_test *ctx = test->priv;
 	size_t pool = pool_sizes[test->param_index % ARRAY_SIZE(pool_sizes)];
 	unsigned int i, n, held;
