@@ -3,10 +3,11 @@
  * Platforms with private memory for the KUnit suites of kernel/dma.
  *
  * What a simulated platform does is what pKVM was seen to do, and what is known
- * of CCA and SEV: pKVM takes a range page by page, refuses a page that is in the
- * state asked for, and keeps the contents; CCA and SEV use another address and
- * lose the contents. One thing is worse: what was done before a page was refused is left so, which pKVM's
- * driver undoes when it shares (drivers/virt/coco/pkvm-guest).
+ * of CCA and SEV: pKVM takes a range page by page, refuses a page that is in
+ * the state asked for, and keeps the contents; CCA and SEV use another address
+ * and lose the contents. One thing is worse: what was done before a page was
+ * refused is left so, which pKVM's driver undoes when it shares
+ * (drivers/virt/coco/pkvm-guest).
  */
 #include <kunit/device.h>
 #include <kunit/resource.h>
