@@ -78,8 +78,8 @@ static struct gen_pool *empty_pool(struct kunit *test)
 #endif
 
 /*
- * Only what a device that needs unencrypted DMA allocates where one must not
- * sleep is from the atomic pools, if there are any.
+ * This is about what a device that needs unencrypted DMA allocates where one
+ * must not sleep. It is from the atomic pools, if there are any.
  */
 static void need_atomic_pool(struct kunit *test)
 {
