@@ -3,8 +3,8 @@
 """hunks.py REPO BASE TIP DIR: every place at which the fixes change Linux, each as a patch of its own against TIP.
 
 Writes DIR/KEY.patch, which turns the place back, to be applied with --unidiff-zero, and prints 'KEY PATH LINE SUBJECT' lines separated by
-tabs, SUBJECT being that of the commit that has the place as it is. KEY is made of what is changed, so it outlives changes
-elsewhere in the file. Places that only touch comments and includes, or that stand there for the tests, are left out.
+tabs, SUBJECT being that of the commit that has the place as it is. KEY is made of the code that is changed, so it outlives
+changes elsewhere in the file, and of comments. Places that only touch comments and includes, or that stand there for the tests, are left out.
 """
 import hashlib
 import os
@@ -68,7 +68,7 @@ def main():
         changed = [line[1:] for line in body if line[0] in '+-']
         if not any(map(is_code, changed)) or all(FOR_TESTS.search(line) for line in changed if is_code(line)):
             continue
-        key = hashlib.sha256('\n'.join([path, *body]).encode()).hexdigest()[:8]
+        key = hashlib.sha256('\n'.join([path, *(line for line in body if is_code(line[1:]))]).encode()).hexdigest()[:8]
         # The same change twice in a file: the first, the second, …
         seen[key] = seen.get(key, 0) + 1
         if seen[key] > 1:
