@@ -4,7 +4,8 @@
 
 Writes DIR/KEY.patch, which turns the place back, to be applied with --unidiff-zero, and prints 'KEY PATH LINE SUBJECT' lines separated by
 tabs, SUBJECT being that of the commit that has the place as it is. KEY is made of the code that is changed, so it outlives
-changes elsewhere in the file, and of comments. Places that only touch comments and includes, or that stand there for the tests, are left out.
+changes elsewhere in the file, and of comments. Places that only touch comments and includes, or that stand there for the
+tests, are left out.
 """
 import hashlib
 import os
