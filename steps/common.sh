@@ -21,8 +21,9 @@ V=${V:-}
 build=${BUILD:-$top/build}
 jobs=$(nproc)
 # ccache goes by the dependencies that the kernel's make asks of the compiler, and not by running the preprocessor first: a quarter
-# less work for what it has not seen.
+# less work for what it has not seen. steps/cc/ccache says what that must not be used for.
 export CCACHE_DEPEND=1
+case $PATH in *"$top/steps/cc:"*) ;; *) export PATH=$top/steps/cc:$PATH ;; esac
 
 say()  { printf '%s\n' "$*"; }
 step() { printf '== %s\n' "$*"; }
