@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""trees.py note TOP WORK TREE: takes what steps/trees has left in WORK/logs to TOP/results/TREE, as 'check|what it said' lines
+"""trees.py note TOP WORK TREE: takes what steps/trees has left in WORK/logs to TOP/results/TREE, as 'check|what it said|when' lines
 under a first one with what they hold of: a hash of the last commit's source, of all commits' sources, and of all commits as they
 are. Lines of another series are marked so until the check has run again.
 
@@ -61,11 +61,18 @@ def tools():
         return ''
 
 
+def rows_of(kept):
+    """What results/TREE says of each check, and when it was said, of what has a date, by its lines."""
+    rows = [line.split('|') for line in kept]
+    return {check: said for check, said, *_ in rows}, {check: when[0] for check, _, *when in rows if when}
+
+
 def note(top, work, tree):
     name = os.path.join(top, 'results', tree)
     series = series_of(work)
     old = lines(name)
-    rows = dict(line.split('|', 1) for line in old[1:])
+    rows, dates = rows_of(old[1:])
+    today = datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%d')
     other = [was != now for was, now in zip((old or ['series - - -'])[0].split()[1:], series)]
     for check in rows:
         kind = check.removeprefix('long/')
@@ -77,15 +84,17 @@ def note(top, work, tree):
         verdict, check, what = match.groups()
         if check not in stopped:
             rows[check] = {'ok': '', 'skip': 'skipped: ', 'FAIL': '**fails**: '}[verdict] + what.replace('|', ',')
+            dates[check] = today
     rows['linux'] = first(os.path.join(work, 'base'), 'name=')
     rows['series'] = f"{len(lines(os.path.join(work, 'commits'))) - 1} commits"
     # What this run had no use for is not on this machine
     for what, now in (('host', (lines(os.path.join(work, '../host/version')) or [''])[0].split(' ')[0]), ('tools', tools())):
         rows[what] = now or rows.get(what, '?')
-    rows['last run'] = datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%d')
+    rows['last run'] = today
     os.makedirs(os.path.dirname(name), exist_ok=True)
     with open(name, 'w') as f:
-        f.write(' '.join(['series', *series]) + '\n' + ''.join(f'{what}|{text}\n' for what, text in rows.items()))
+        f.write(' '.join(['series', *series]) + '\n' +
+                ''.join('|'.join([what, text] + [dates[what]] * (what in dates)) + '\n' for what, text in rows.items()))
 
 
 def table_of(top, table, tree):
@@ -172,12 +181,12 @@ def write(name, text):
 
 def table(top):
     trees = sorted(os.listdir(os.path.join(top, 'trees')), key=lambda name: [int(n) for n in re.findall(r'\d+', name)])
-    found = {}
+    found, dates = {}, {}
     for tree in trees:
         old = lines(os.path.join(top, 'results', tree))
         if not old:
             continue
-        found[tree] = dict(line.split('|', 1) for line in old[1:])
+        found[tree], dates[tree] = rows_of(old[1:])
         for what, name in ((MUTANTS, 'TABLE'), (HUNKS, 'HUNKS')):
             found[tree][what] = mutants(top, name, tree, old[0])
         found[tree][UNPATCHED] = unpatched(top, tree)
@@ -196,8 +205,9 @@ def table(top):
 
     text = BEGIN + '# What each check has said\n'
     for tree in found:
-        text += f'\n## {tree}\n\n| | |\n|---|---|\n'
-        text += ''.join(f'| {what} | {found[tree].get(what, NOT_RUN)} |\n' for what in ABOUT + checks + [UNPATCHED, MUTANTS, HUNKS])
+        text += f'\n## {tree}\n\n| | | when |\n|---|---|---|\n'
+        text += ''.join(f"| {what} | {found[tree].get(what, NOT_RUN)} | {dates[tree].get(what, '')} |\n"
+                        for what in ABOUT + checks + [UNPATCHED, MUTANTS, HUNKS])
     write(os.path.join(top, 'results/README.md'), text)
 
 
