@@ -92,9 +92,8 @@ def note(top, work, tree):
         rows[what] = now or rows.get(what, '?')
     rows['last run'] = today
     os.makedirs(os.path.dirname(name), exist_ok=True)
-    with open(name, 'w') as f:
-        f.write(' '.join(['series', *series]) + '\n' +
-                ''.join('|'.join([what, text] + [dates[what]] * (what in dates)) + '\n' for what, text in rows.items()))
+    write(name, '\n'.join([' '.join(['series', *series])] + ['|'.join(filter(None, (what, text, dates.get(what))))
+                                                            for what, text in rows.items()]) + '\n')
 
 
 def table_of(top, table, tree):
