@@ -23,7 +23,8 @@ remember()
 	[ -z "$LINUX" ] || return 0
 	for name; do
 		printf '%s\t%s\n' "${name##*/}" "$(paste -sd '\t' "$name")"
-	done | sort -u >"$top/results/$kind-$TREE"
+	done | sort -u >"$top/results/$kind-$TREE.new"
+	mv "$top/results/$kind-$TREE.new" "$top/results/$kind-$TREE"
 }
 
 # remember_more KIND FILE...: of these, too
