@@ -45,7 +45,7 @@ void fake_init(void)
 {
 	int err = memory_init(RAM_BASE, FAKE_MEMORY);
 
-	if (err || uart_init() || mailbox_init() || disk_init(0, "disk", 256, 512)) {
+	if (err || uart_init() || mailbox_init() || disk_init(0, "disk", 256, 512, 0)) {
 		fprintf(stderr, "no fake machine: %d\n", err);
 		exit(125);
 	}

@@ -13,6 +13,8 @@
 #include "virtio.h"
 
 #define SECTOR		512U
+/* header and status need a descriptor each */
+#define MAX_SEGMENTS	(VIRTIO_QUEUE_MAX - 2)
 
 #define F_SEG_MAX	(1ULL << 2)
 #define F_BLK_SIZE	(1ULL << 6)
@@ -38,7 +40,7 @@ struct disk {
 	char name[32];
 	uint8_t *data;
 	uint64_t sectors;
-	uint32_t block;
+	uint32_t block, segments;
 	bool held;
 	enum disk_mode mode;
 	uint64_t done, moved, most;
@@ -223,8 +225,7 @@ static uint64_t blk_config(struct virtio_device *vdev, uint64_t offset,
 		uint32_t size_max, seg_max, geometry, blk_size;
 	} config = {
 		.capacity = to_disk(vdev)->sectors,
-		/* header and status need a descriptor each */
-		.seg_max = VIRTIO_QUEUE_MAX - 2,
+		.seg_max = to_disk(vdev)->segments,
 		.blk_size = to_disk(vdev)->block,
 	};
 	uint64_t val = 0;
@@ -246,15 +247,17 @@ static const struct virtio_ops blk_ops = {
  * @name: for reports, and the disk's serial
  * @sectors: of 512 bytes
  * @block: bytes of a logical block, which the driver is not to go below
+ * @segments: that a request's data may have, or 0 for MAX_SEGMENTS
  *
  * Return: 0 or a negative errno.
  */
 int disk_init(unsigned int nr, const char *name, uint64_t sectors,
-	      uint32_t block)
+	      uint32_t block, uint32_t segments)
 {
 	struct disk *disk;
 
-	if (nr >= MAX_DISKS || !sectors || sectors > SIZE_MAX / SECTOR)
+	if (nr >= MAX_DISKS || !sectors || sectors > SIZE_MAX / SECTOR ||
+	    segments > MAX_SEGMENTS)
 		return -EINVAL;
 	disk = disks + nr;
 	disk->data = mmap(NULL, sectors * SECTOR, PROT_READ | PROT_WRITE,
@@ -266,6 +269,7 @@ int disk_init(unsigned int nr, const char *name, uint64_t sectors,
 	snprintf(disk->name, sizeof(disk->name), "%s", name);
 	disk->sectors = sectors;
 	disk->block = block;
+	disk->segments = segments ?: MAX_SEGMENTS;
 	disk->vdev.dev.name = disk->name;
 	disk->vdev.id = 2;
 	disk->vdev.features = F_SEG_MAX | F_FLUSH | F_BLK_SIZE;

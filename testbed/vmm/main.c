@@ -57,7 +57,7 @@ static struct {
 static int read_setting(char *line)
 {
 	unsigned long long addr, bytes;
-	unsigned int block = 512;
+	unsigned int block = 512, segments = 0;
 	char name[128];
 	unsigned int i;
 
@@ -75,12 +75,13 @@ static int read_setting(char *line)
 		conf.protected = false;
 		return 0;
 	}
-	if (sscanf(line, "disk %31s %llu %u", name, &bytes, &block) >= 2) {
+	if (sscanf(line, "disk %31s %llu %u %u", name, &bytes, &block,
+		   &segments) >= 2) {
 		if (conf.disks == MAX_DISKS)
 			return 1;
 		strcpy(disks[conf.disks].name, name);
 		disks[conf.disks].sectors = bytes;
-		return disk_init(conf.disks++, name, bytes, block) < 0;
+		return disk_init(conf.disks++, name, bytes, block, segments) < 0;
 	}
 	if (sscanf(line, "log %31s", name) == 1) {
 		for (i = 0; i < conf.disks; i++)

@@ -186,7 +186,7 @@ enum disk_mode {
 };
 
 int disk_init(unsigned int nr, const char *name, uint64_t sectors,
-	      uint32_t block);
+	      uint32_t block, uint32_t segments);
 struct disk *disk_get(uint64_t nr);
 void *disk_data(struct disk *disk, uint64_t sector, uint64_t sectors);
 void disk_hold(struct disk *disk, bool hold);
