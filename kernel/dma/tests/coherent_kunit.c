@@ -9,6 +9,7 @@
 #include <kunit/test.h>
 #include <kunit/test-bug.h>
 #include <linux/completion.h>
+#include <linux/kmsg_dump.h>
 #include <linux/memblock.h>
 #include <linux/sizes.h>
 #include <linux/workqueue.h>
@@ -187,6 +188,42 @@ static void own_memory_of_trusted_device_is_private(struct kunit *test)
 	rmem_dma_device_release(rmem, ctx->dev);
 }
 
+/* How often the kernel's log has the warning about a device's DMA addresses */
+static unsigned int count_warnings(void)
+{
+	struct kmsg_dump_iter iter;
+	unsigned int count = 0;
+	char line[256];
+	size_t len;
+
+	kmsg_dump_rewind(&iter);
+	while (kmsg_dump_get_line(&iter, false, line, sizeof(line), &len))
+		count += !!strnstr(line, "beyond device's set DMA", len);
+	return count;
+}
+
+/* Whether a device can reach its memory is a matter of the address it is given. */
+static void own_memory_beyond_the_mask_is_warned_of(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	struct device *second = dma_test_device(test, "dma-kunit-second");
+	struct reserved_mem *rmem = make_region(test);
+	bool beyond = ctx->platform->alias && ctx->platform->force;
+	unsigned int before = count_warnings();
+
+	if (!IS_ENABLED(CONFIG_PRINTK))
+		kunit_skip(test, "this kernel has no log");
+
+	KUNIT_ASSERT_EQ(test, 0, rmem_dma_device_init(rmem, ctx->dev));
+	KUNIT_EXPECT_EQ(test, count_warnings(), before);
+
+	second->coherent_dma_mask = DMA_TEST_SHARED_BIT - 1;
+	KUNIT_ASSERT_EQ(test, 0, rmem_dma_device_init(rmem, second));
+	KUNIT_EXPECT_EQ(test, count_warnings(), before + beyond);
+	rmem_dma_device_release(rmem, second);
+	rmem_dma_device_release(rmem, ctx->dev);
+}
+
 KUNIT_ARRAY_PARAM_DESC(dma_platform, dma_platforms, name);
 #define CASE(name) KUNIT_CASE_PARAM(name, dma_platform_gen_params)
 
@@ -196,6 +233,7 @@ static struct kunit_case dma_own_cases[] = {
 	CASE(own_memory_that_is_refused_is_not_used),
 	CASE(own_memory_is_whole_pages_or_refused),
 	CASE(own_memory_of_trusted_device_is_private),
+	CASE(own_memory_beyond_the_mask_is_warned_of),
 	{ }
 };
 
