@@ -5,7 +5,9 @@
  * Documentation/core-api/dma-private-memory.rst for the rules.
  */
 #include <kunit/test.h>
+#include <linux/cma.h>
 #include <linux/dma-direct.h>
+#include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
 #include <linux/memblock.h>
 #include <linux/mm.h>
@@ -212,6 +214,57 @@ static void refused_share_leaks_what_is_shared(struct kunit *test)
 	}
 }
 
+/* Wherever the memory is from: a device gets what it can reach, or nothing. */
+static void alloc_is_within_the_mask(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	unsigned int bits, i;
+	struct chunk chunk;
+
+	for (bits = PAGE_SHIFT; bits <= 64; bits++) {
+		ctx->dev->coherent_dma_mask = DMA_BIT_MASK(bits);
+		for (i = 0; i < 4; i++) {
+			size_t size = i & 2 ? 4 * PAGE_SIZE : PAGE_SIZE;
+			bool done = chunk_alloc(ctx, &chunk, i & 1, size,
+						GFP_KERNEL | __GFP_NOWARN);
+
+			if (size > DMA_BIT_MASK(bits))
+				KUNIT_EXPECT_FALSE(test, done);
+			if (bits == 64)
+				KUNIT_EXPECT_TRUE(test, done);
+			if (!done)
+				continue;
+			KUNIT_EXPECT_LE(test, chunk.dma_addr + chunk.size - 1,
+					DMA_BIT_MASK(bits));
+			chunk_free(ctx, &chunk);
+		}
+	}
+}
+
+/* More than a page is of CMA as often as one likes: none of it is lost. */
+static void alloc_from_cma_goes_back_to_it(struct kunit *test)
+{
+#ifdef CONFIG_DMA_CMA
+	struct dma_test *ctx = test->priv;
+	struct cma *cma = dev_get_cma_area(ctx->dev);
+	struct chunk chunk;
+	unsigned long done;
+
+	if (!cma)
+		kunit_skip(test, "this machine has no memory of CMA");
+
+	for (done = 0; done <= cma_get_size(cma); done += LARGEST) {
+		KUNIT_ASSERT_TRUE(test, chunk_alloc(ctx, &chunk,
+						    done / LARGEST & 1,
+						    LARGEST, GFP_KERNEL));
+		KUNIT_EXPECT_TRUE(test, is_migrate_cma_page(pfn_to_page(PHYS_PFN(chunk.phys))));
+		chunk_free(ctx, &chunk);
+	}
+#else
+	kunit_skip(test, "this kernel has no CMA");
+#endif
+}
+
 /* When remapping fails, what was shared for it is private again and freed. */
 static void failed_remap_leaves_nothing_shared(struct kunit *test)
 {
@@ -321,7 +374,11 @@ static void expect_kept_from_pool(struct kunit *test, struct device *dev)
 	KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
 }
 
-#define expect_shared_address(test, dev)	expect_kept_from_pool(test, dev)
+/* A device that may reach private memory cannot use a shared pool. */
+static void expect_shared_or_nothing(struct kunit *test, struct device *dev)
+{
+	expect_kept_from_pool(test, dev);
+}
 #else
 /* A device that cannot use the pool does not get it. */
 static void expect_kept_from_pool(struct kunit *test, struct device *dev)
@@ -330,7 +387,7 @@ static void expect_kept_from_pool(struct kunit *test, struct device *dev)
 }
 
 /* A device that may reach private memory can use a shared pool as well. */
-static void expect_shared_address(struct kunit *test, struct device *dev)
+static void expect_shared_or_nothing(struct kunit *test, struct device *dev)
 {
 	struct dma_test *ctx = test->priv;
 	struct chunk chunk;
@@ -352,7 +409,7 @@ static void expect_shared_address(struct kunit *test, struct device *dev)
 #endif
 
 /* The pool was shared for another device than this one. */
-static void restricted_alloc_has_shared_address(struct kunit *test)
+static void shared_pool_serves_as_such_or_not_at_all(struct kunit *test)
 {
 	struct dma_test *ctx = test->priv;
 	struct device *trusted = dma_test_device(test, "dma-kunit-trusted");
@@ -362,7 +419,7 @@ static void restricted_alloc_has_shared_address(struct kunit *test)
 
 	dma_test_restricted_pool(test, POOL_SIZE);
 	ctx->trusted = trusted;
-	expect_shared_address(test, trusted);
+	expect_shared_or_nothing(test, trusted);
 }
 
 /* The pool of a device that may reach private memory is not shared. */
@@ -750,6 +807,8 @@ static struct kunit_case dma_direct_cases[] = {
 	CASE(alloc_is_shared_until_freed),
 	CASE(remapped_alloc_is_shared_by_linear_map),
 	CASE(alloc_without_mapping_is_shared),
+	CASE(alloc_is_within_the_mask),
+	CASE(alloc_from_cma_goes_back_to_it),
 	CASE(refused_share_leaks_what_is_shared),
 	CASE(refused_unshare_leaks_the_memory),
 	CASE(failed_remap_leaves_nothing_shared),
@@ -759,7 +818,7 @@ static struct kunit_case dma_direct_cases[] = {
 static struct kunit_case dma_restricted_cases[] = {
 	CASE(restricted_alloc_is_not_shared_again),
 	CASE(restricted_free_leaves_pool_shared),
-	CASE(restricted_alloc_has_shared_address),
+	CASE(shared_pool_serves_as_such_or_not_at_all),
 	CASE(private_pool_is_for_trusted_devices),
 	CASE(restricted_alloc_honours_mask),
 	CASE(restricted_pool_can_be_used_up),
