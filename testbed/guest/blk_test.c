@@ -482,7 +482,7 @@ static int test_starved(uint8_t *buf)
 
 	serial = (struct request){ .buf = file };
 	if (!err) {
-		sleep(3);
+		sleep(8);
 		err = pthread_create(&serial.thread, NULL, serial_main, &serial);
 	}
 	if (!err)

@@ -218,6 +218,7 @@ static void refused_share_leaks_what_is_shared(struct kunit *test)
 static void alloc_is_within_the_mask(struct kunit *test)
 {
 	struct dma_test *ctx = test->priv;
+	u64 required = dma_get_required_mask(ctx->dev);
 	unsigned int bits, i;
 	struct chunk chunk;
 
@@ -228,9 +229,9 @@ static void alloc_is_within_the_mask(struct kunit *test)
 			bool done = chunk_alloc(ctx, &chunk, i & 1, size,
 						GFP_KERNEL | __GFP_NOWARN);
 
-			if (size > DMA_BIT_MASK(bits))
+			if (size - 1 > DMA_BIT_MASK(bits))
 				KUNIT_EXPECT_FALSE(test, done);
-			if (bits == 64)
+			if (DMA_BIT_MASK(bits) >= required)
 				KUNIT_EXPECT_TRUE(test, done);
 			if (!done)
 				continue;
@@ -247,18 +248,24 @@ static void alloc_from_cma_goes_back_to_it(struct kunit *test)
 #ifdef CONFIG_DMA_CMA
 	struct dma_test *ctx = test->priv;
 	struct cma *cma = dev_get_cma_area(ctx->dev);
+	unsigned long size, done;
 	struct chunk chunk;
-	unsigned long done;
+	unsigned int i;
 
 	if (!cma)
 		kunit_skip(test, "this machine has no memory of CMA");
 
-	for (done = 0; done <= cma_get_size(cma); done += LARGEST) {
-		KUNIT_ASSERT_TRUE(test, chunk_alloc(ctx, &chunk,
-						    done / LARGEST & 1,
-						    LARGEST, GFP_KERNEL));
-		KUNIT_EXPECT_TRUE(test, is_migrate_cma_page(pfn_to_page(PHYS_PFN(chunk.phys))));
-		chunk_free(ctx, &chunk);
+	size = min_t(unsigned long, cma_get_size(cma), SZ_64M);
+	for (i = 0; i < 2; i++) {
+		for (done = 0; done <= size; done += LARGEST) {
+			struct page *page;
+
+			KUNIT_ASSERT_TRUE(test, chunk_alloc(ctx, &chunk, i,
+							    LARGEST, GFP_KERNEL));
+			page = pfn_to_page(PHYS_PFN(chunk.phys));
+			KUNIT_EXPECT_TRUE(test, is_migrate_cma_page(page));
+			chunk_free(ctx, &chunk);
+		}
 	}
 #else
 	kunit_skip(test, "this kernel has no CMA");
@@ -421,6 +428,60 @@ static void shared_pool_serves_as_such_or_not_at_all(struct kunit *test)
 	ctx->trusted = trusted;
 	expect_shared_or_nothing(test, trusted);
 }
+
+#ifndef __DMA_ATTR_ALLOC_CC_SHARED
+/*
+ * User space would have the buffer mapped as shared memory. It is not mapped:
+ * there is only one page of it, and this wants the second.
+ */
+static bool user_mapping_is_decrypted(struct kunit *test, struct chunk *chunk)
+{
+	struct dma_test *ctx = test->priv;
+	struct vm_area_struct vma = { .vm_end = PAGE_SIZE, .vm_pgoff = 1 };
+	unsigned int before = ctx->mapped_decrypted;
+
+	KUNIT_EXPECT_EQ(test, -ENXIO,
+			dma_mmap_coherent(ctx->dev, &vma, chunk->cpu_addr,
+					  chunk->dma_addr, PAGE_SIZE));
+	return ctx->mapped_decrypted != before;
+}
+
+/* What a host that encrypts its memory has shared is mapped so for any device. */
+static void host_maps_pool_decrypted(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	struct chunk chunk;
+
+	if (!ctx->platform->alias)
+		kunit_skip(test, "no host is like that");
+
+	ctx->is_host = true;
+	ctx->trusted = ctx->dev;
+	dma_test_restricted_pool(test, POOL_SIZE);
+	KUNIT_ASSERT_TRUE(test, chunk_alloc(ctx, &chunk, false, PAGE_SIZE,
+					    GFP_KERNEL));
+	KUNIT_EXPECT_TRUE(test, user_mapping_is_decrypted(test, &chunk));
+	chunk_free(ctx, &chunk);
+	KUNIT_EXPECT_EQ(test, dma_test_used(ctx), 0);
+}
+
+/* In a guest a pool that is not shared is mapped as other private memory. */
+static void guest_maps_private_pool_as_it_is(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+	struct chunk chunk;
+
+	if (!ctx->platform->shares || ctx->platform->real)
+		kunit_skip(test, "no pool can be both private and reached");
+
+	ctx->trusted = ctx->dev;
+	dma_test_restricted_pool(test, POOL_SIZE);
+	KUNIT_ASSERT_TRUE(test, chunk_alloc(ctx, &chunk, false, PAGE_SIZE,
+					    GFP_KERNEL));
+	KUNIT_EXPECT_FALSE(test, user_mapping_is_decrypted(test, &chunk));
+	chunk_free(ctx, &chunk);
+}
+#endif
 
 /* The pool of a device that may reach private memory is not shared. */
 static void private_pool_is_for_trusted_devices(struct kunit *test)
@@ -820,6 +881,10 @@ static struct kunit_case dma_restricted_cases[] = {
 	CASE(restricted_free_leaves_pool_shared),
 	CASE(shared_pool_serves_as_such_or_not_at_all),
 	CASE(private_pool_is_for_trusted_devices),
+#ifndef __DMA_ATTR_ALLOC_CC_SHARED
+	CASE(host_maps_pool_decrypted),
+	CASE(guest_maps_private_pool_as_it_is),
+#endif
 	CASE(restricted_alloc_honours_mask),
 	CASE(restricted_pool_can_be_used_up),
 	CASE(restricted_alloc_need_not_sleep),

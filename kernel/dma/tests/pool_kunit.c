@@ -612,11 +612,8 @@ static void do_not_grow(struct work_struct *work)
 {
 }
 
-/*
- * When the bounce buffers run out where one must not sleep, the memory of an
- * atomic pool takes their place. It is used as its device sees it.
- */
-static void transient_pool_is_used_as_its_device_sees_it(struct kunit *test)
+/* Bounces by a transient pool, as there is no room in others. */
+static void bounce_by_transient_pool(struct kunit *test)
 {
 	struct dma_test *ctx = test->priv;
 	unsigned int patience = 250;
@@ -627,7 +624,6 @@ static void transient_pool_is_used_as_its_device_sees_it(struct kunit *test)
 	size_t used;
 	void *buf;
 
-	need_atomic_pool(test);
 	full = kunit_kzalloc(test, sizeof(*full), GFP_KERNEL);
 	buf = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, full);
@@ -665,10 +661,35 @@ static void transient_pool_is_used_as_its_device_sees_it(struct kunit *test)
 	while (pools_used() != used && patience--)
 		msleep(20);
 	KUNIT_EXPECT_EQ(test, pools_used(), used);
+	KUNIT_EXPECT_EQ(test, ctx->shares, 0);
 	KUNIT_EXPECT_EQ(test, ctx->unshares, 0);
 out:
 	flush_work(&full->dyn_alloc);
 	swiotlb_dev_init(ctx->dev);
+}
+
+/*
+ * When the bounce buffers run out where one must not sleep, the memory of an
+ * atomic pool takes their place. It is used as its device sees it.
+ */
+static void transient_pool_is_used_as_its_device_sees_it(struct kunit *test)
+{
+	need_atomic_pool(test);
+	bounce_by_transient_pool(test);
+}
+
+/* So it does on a host that encrypts its memory, also for who can reach that. */
+static void transient_pool_of_a_host_is_not_decrypted(struct kunit *test)
+{
+	struct dma_test *ctx = test->priv;
+
+	if (!ctx->platform->alias)
+		kunit_skip(test, "no host is like that");
+
+	need_atomic_pool(test);
+	ctx->is_host = true;
+	ctx->trusted = ctx->dev;
+	bounce_by_transient_pool(test);
 }
 #endif
 
@@ -690,6 +711,7 @@ static struct kunit_case dma_pool_cases[] = {
 	CASE(pools_that_are_always_refused_are_given_up),
 #ifdef CONFIG_SWIOTLB_DYNAMIC
 	CASE(transient_pool_is_used_as_its_device_sees_it),
+	CASE(transient_pool_of_a_host_is_not_decrypted),
 #endif
 	{ }
 };

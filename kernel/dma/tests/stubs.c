@@ -66,6 +66,12 @@ void *dma_stub_contiguous_remap(struct page *page, size_t size, pgprot_t prot,
 	return dma_common_contiguous_remap(page, size, prot, caller);
 }
 
+pgprot_t dma_stub_pgprot_decrypted(pgprot_t prot)
+{
+	KUNIT_STATIC_STUB_REDIRECT(dma_stub_pgprot_decrypted, prot);
+	return pgprot_decrypted(prot);
+}
+
 void dma_stub_prep_coherent(struct page *page, size_t size)
 {
 	KUNIT_STATIC_STUB_REDIRECT(dma_stub_prep_coherent, page, size);

@@ -21,6 +21,7 @@
 #include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
 #include <linux/mm_types.h>
+#include <linux/pgtable.h>
 #include <linux/types.h>
 
 struct device;
@@ -35,6 +36,7 @@ int dma_stub_set_memory_decrypted(unsigned long addr, int numpages);
 int dma_stub_set_memory_encrypted(unsigned long addr, int numpages);
 void *dma_stub_contiguous_remap(struct page *page, size_t size, pgprot_t prot,
 				const void *caller);
+pgprot_t dma_stub_pgprot_decrypted(pgprot_t prot);
 void dma_stub_prep_coherent(struct page *page, size_t size);
 int dma_stub_gen_pool_add_virt(struct gen_pool *pool, unsigned long addr,
 			       phys_addr_t phys, size_t size, int nid);
@@ -71,6 +73,8 @@ static inline bool dma_stub_capable(struct device *dev, dma_addr_t addr,
 	dma_stub_set_memory_decrypted(addr, numpages)
 #define set_memory_encrypted(addr, numpages) \
 	dma_stub_set_memory_encrypted(addr, numpages)
+#undef pgprot_decrypted
+#define pgprot_decrypted(prot)		dma_stub_pgprot_decrypted(prot)
 #define dma_common_contiguous_remap(page, size, prot, caller) \
 	dma_stub_contiguous_remap(page, size, prot, caller)
 #define arch_dma_prep_coherent(page, size) \

@@ -414,40 +414,12 @@ static void default_pool_is_shared(struct kunit *test)
 
 #ifdef CONFIG_SWIOTLB_DYNAMIC
 #ifdef __DMA_ATTR_ALLOC_CC_SHARED
-/* A new pool is shared if the others are. */
-static struct io_tlb_mem shared_mem = { .cc_shared = true };
-
-#define swiotlb_alloc_pool(dev, ...) \
-	swiotlb_alloc_pool(dev, &shared_mem, __VA_ARGS__)
 #define alloc_dma_pages(...) \
 	alloc_dma_pages(__VA_ARGS__, __DMA_ATTR_ALLOC_CC_SHARED)
 #define swiotlb_free_tlb(...) \
 	swiotlb_free_tlb(__VA_ARGS__, true)
 
 #endif
-/* Encrypting memory may sleep, and an RCU callback must not. */
-static void dynamic_pool_is_freed_where_it_may_sleep(struct kunit *test)
-{
-	struct dma_test *ctx = test->priv;
-	struct io_tlb_pool *pool;
-
-	/* The pool is freed by another thread, for which nothing is stubbed. */
-	if (!ctx->platform->real) {
-		kunit_deactivate_static_stub(test, dma_stub_force_unencrypted);
-		kunit_deactivate_static_stub(test, dma_stub_set_memory_decrypted);
-	}
-	pool = swiotlb_alloc_pool(ctx->dev, IO_TLB_SEGSIZE, IO_TLB_SEGSIZE, 1,
-				  DMA_BIT_MASK(64), GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, pool);
-	pool->transient = true;
-	spin_lock_irq(&ctx->dev->dma_io_tlb_lock);
-	list_add_rcu(&pool->node, &ctx->dev->dma_io_tlb_pools);
-	spin_unlock_irq(&ctx->dev->dma_io_tlb_lock);
-
-	swiotlb_del_pool(ctx->dev, pool);
-	rcu_barrier();
-}
-
 /* Return: false if it was not even tried to share a page. */
 static bool lose_page_to_grow_with(struct kunit *test)
 {
@@ -717,7 +689,6 @@ static struct kunit_case dma_swiotlb_cases[] = {
 	CASE(no_pool_is_no_limit),
 	CASE(default_pool_is_shared),
 #ifdef CONFIG_SWIOTLB_DYNAMIC
-	CASE(dynamic_pool_is_freed_where_it_may_sleep),
 	CASE(growth_that_is_always_refused_is_given_up),
 #endif
 	{ }
