@@ -4,6 +4,7 @@
  * when, and which address the device gets. See
  * Documentation/core-api/dma-private-memory.rst for the rules.
  */
+#include <kunit/static_stub.h>
 #include <kunit/test.h>
 #include <linux/cma.h>
 #include <linux/dma-direct.h>
@@ -15,6 +16,8 @@
 #include <linux/swiotlb.h>
 #include <linux/vmalloc.h>
 
+#define DMA_STUBS_KEEP_REAL
+#include "stubs.h"
 #include "platform.h"
 
 #ifdef CONFIG_ARM64
@@ -430,6 +433,15 @@ static void shared_pool_serves_as_such_or_not_at_all(struct kunit *test)
 }
 
 #ifndef __DMA_ATTR_ALLOC_CC_SHARED
+/* All memory of a test machine is mapped alike, so take note. */
+static bool mapped_decrypted;
+
+static pgprot_t note_pgprot_decrypted(pgprot_t prot)
+{
+	mapped_decrypted = true;
+	return pgprot_decrypted(prot);
+}
+
 /*
  * User space would have the buffer mapped as shared memory. It is not mapped:
  * there is only one page of it, and this wants the second.
@@ -438,12 +450,15 @@ static bool user_mapping_is_decrypted(struct kunit *test, struct chunk *chunk)
 {
 	struct dma_test *ctx = test->priv;
 	struct vm_area_struct vma = { .vm_end = PAGE_SIZE, .vm_pgoff = 1 };
-	unsigned int before = ctx->mapped_decrypted;
 
+	mapped_decrypted = false;
+	kunit_activate_static_stub(test, dma_stub_pgprot_decrypted,
+				   note_pgprot_decrypted);
 	KUNIT_EXPECT_EQ(test, -ENXIO,
 			dma_mmap_coherent(ctx->dev, &vma, chunk->cpu_addr,
 					  chunk->dma_addr, PAGE_SIZE));
-	return ctx->mapped_decrypted != before;
+	kunit_deactivate_static_stub(test, dma_stub_pgprot_decrypted);
+	return mapped_decrypted;
 }
 
 /* What a host that encrypts its memory has shared is mapped so for any device. */

@@ -159,14 +159,6 @@ static int sim_set_memory_encrypted(unsigned long addr, int numpages)
 	return sim_set_memory(addr, numpages, false);
 }
 
-/* Where nothing is simulated both kinds of memory are mapped alike. */
-static pgprot_t sim_pgprot_decrypted(pgprot_t prot)
-{
-	if (in_task())
-		current_test()->mapped_decrypted++;
-	return pgprot_decrypted(prot);
-}
-
 /* No test machine has caches that a device does not see, so take note. */
 static void sim_prep_coherent(struct page *page, size_t size)
 {
@@ -311,8 +303,6 @@ int dma_test_init(struct kunit *test)
 	}
 	kunit_activate_static_stub(test, dma_stub_contiguous_remap,
 				   sim_contiguous_remap);
-	kunit_activate_static_stub(test, dma_stub_pgprot_decrypted,
-				   sim_pgprot_decrypted);
 	kunit_activate_static_stub(test, dma_stub_prep_coherent,
 				   sim_prep_coherent);
 

@@ -60,7 +60,6 @@ extern const struct dma_platform dma_platforms[DMA_PLATFORMS];
  * @attaching:	a device is just being attached to the restricted pool
  * @pool_mapping: what was mapped then, which the kernel keeps for good
  * @must_not_sleep: value of dma_stub_must_not_sleep at the start
- * @mapped_decrypted: how often memory was to be mapped as what is shared
  * @last_shared: first page of the range that was last asked to be shared
  * @last_refused: page that was last refused to be shared or made private
  * @last_cleaned: first page of the range that the caches were last cleaned of,
@@ -85,7 +84,6 @@ struct dma_test {
 	bool attaching;
 	void *pool_mapping;
 	int must_not_sleep;
-	unsigned int mapped_decrypted;
 	struct page *last_shared;
 	struct page *last_refused;
 	struct page *last_cleaned;
